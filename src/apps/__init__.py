@@ -1,0 +1,1 @@
+"""Commands: what `train.py`, `eval.py` and `privface` run."""

@@ -1,0 +1,51 @@
+"""The ``privface`` command: ``privface APP KEY=VALUE ...``, each app a config of the group ``app``."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from src.apps.command_line import CONF, check, describe, fail
+from src.errors import UserError
+
+__all__ = ["main"]
+
+USAGE = """\
+privface APP KEY=VALUE ...       run an app
+privface APP --help              its keys and their defaults"""
+
+
+def main() -> None:
+    """Run the app that the command line names; a mistake ends with one message and exit status 1."""
+    arguments = sys.argv[1:]
+    apps = sorted(path.stem for path in (CONF / "app").glob("*.yaml"))
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _print_usage(apps)
+        return
+    app, *overrides = arguments
+    if app in apps and any(flag in overrides for flag in ("-h", "--help")):
+        Console().print((CONF / "app" / f"{app}.yaml").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+        return
+    try:
+        config = check("privface", [f"app={app}", *overrides])
+        from hydra.utils import instantiate
+
+        instantiate(config.run)
+    except UserError as error:
+        fail(str(error))
+
+
+def _print_usage(apps: list[str]) -> None:
+    table = Table("app", "what it does", box=None, pad_edge=False)
+    for app in apps:
+        table.add_row(app, describe(CONF / "app" / f"{app}.yaml"))
+    console = Console()
+    console.print(USAGE, markup=False, highlight=False)
+    console.print()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

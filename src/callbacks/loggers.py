@@ -1,0 +1,88 @@
+"""Loggers that survive a resumed run and never wait for a login."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+from src.files import atomic_write
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import WandbLogger
+
+__all__ = ["RunCSVLogger", "wandb_logger"]
+
+
+class RunCSVLogger(CSVLogger):
+    """``metrics.csv`` directly in the run folder, continued when the run is.
+
+    Args:
+        run_folder: Folder of the run.
+        first_step: Rows of an earlier process with a smaller step are kept; later ones were not reached by the
+            checkpoint that the run continues from and are dropped.
+    """
+
+    def __init__(self, run_folder: Path | str, first_step: int = 0) -> None:
+        super().__init__(run_folder, name="", version="", flush_logs_every_n_steps=1)
+        self._first_step = first_step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer of ``metrics.csv``."""
+        if self._experiment is None:
+            path = Path(self.log_dir) / _ExperimentWriter.NAME_METRICS_FILE
+            earlier = list(_rows_before(path, self._first_step))
+            self._experiment = super().experiment
+            self._experiment.metrics.extend(earlier)
+        return self._experiment
+
+
+def _rows_before(path: Path, step: int) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if int(row["step"]) < step]
+
+
+def wandb_logger(save_dir: str, project: str, name: str, group: str | None, tags: list[str]) -> WandbLogger:
+    """Weights & Biases logger: online when logged in, else offline, said in one line.
+
+    The run's id is kept in ``wandb_id.txt``, so a resumed run continues its curves.
+
+    Args:
+        save_dir: Folder of the run.
+        project: W&B project.
+        name: Name of the run.
+        group: Runs of one sweep share a group.
+        tags: Labels to filter by.
+    """
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+    later = f", upload later with `wandb sync {save_dir}/wandb/offline-run-*`" if mode == "offline" else ""
+    rank_zero_info(f"W&B: {mode}{later}")
+    id_file = Path(save_dir) / "wandb_id.txt"
+    if not id_file.exists():
+        with atomic_write(id_file, "w") as file:
+            file.write(uuid.uuid4().hex[:8])
+    return WandbLogger(
+        save_dir=save_dir,
+        project=project,
+        name=name,
+        group=group,
+        tags=list(tags),
+        id=id_file.read_text(encoding="utf-8").strip(),
+        resume="allow",
+        offline=mode == "offline",
+    )

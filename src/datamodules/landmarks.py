@@ -1,0 +1,50 @@
+"""Reading five-point landmarks from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+
+from src.errors import UserError
+
+__all__ = ["read_landmarks"]
+
+_POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+_HEADER = ["file", *(f"{point}_{axis}" for point in _POINTS for axis in "xy")]
+
+
+def read_landmarks(path: Path | str) -> dict[str, torch.Tensor]:
+    """Read a CSV file with the header `file,left_eye_x,left_eye_y,...,mouth_right_x,mouth_right_y`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        File name as written -> float32 [5, 2], (x, y) pixels in the order of `alignment.ARCFACE_TEMPLATE`.
+
+    Raises:
+        UserError: Missing file, other header, a row that is no name and ten numbers, or a name that occurs twice.
+    """
+    try:
+        file = open(path, newline="", encoding="utf-8")  # noqa: SIM115, the body below is not the open's business
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a CSV file of landmarks") from error
+    landmarks: dict[str, torch.Tensor] = {}
+    with file:
+        rows = csv.reader(file)
+        if (header := next(rows, [])) != _HEADER:
+            raise UserError(f"{path}: the first line is {','.join(header)!r}, expected {','.join(_HEADER)!r}")
+        for row in rows:
+            try:
+                name, *numbers = row
+                points = torch.tensor([float(number) for number in numbers]).view(5, 2)
+            except (ValueError, RuntimeError) as error:
+                raise UserError(
+                    f"{path}, line {rows.line_num}: expected a file and ten numbers, found {row}"
+                ) from error
+            if name in landmarks:
+                raise UserError(f"{path}, line {rows.line_num}: the file {name!r} occurs twice; keep one row of it")
+            landmarks[name] = points
+    return landmarks

@@ -1,0 +1,172 @@
+"""Reading the table of contents of one WebDataset tar."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from src.datamodules.sample import UNKNOWN
+from src.errors import UserError
+
+__all__ = ["MEMBERS", "ShardTable", "scan_shard"]
+
+MEMBERS = ("image", "nir", "metadata", "feature")
+"""What a sample may consist of; the column order of every offset table."""
+
+_COLUMN = {
+    "jpg": 0, "jpeg": 0, "png": 0, "vis.jpg": 0, "vis.png": 0,
+    "nir.jpg": 1, "nir.png": 1,
+    "json": 2,
+    "feature.npy": 3,
+}  # fmt: skip
+_MAX_METADATA_BYTES = 1 << 20
+_END_OF_ARCHIVE = bytes(1024)
+
+
+@dataclass
+class ShardTable:
+    """Contents of one tar: a row per sample, in file order.
+
+    Attributes:
+        file: Name of the tar inside its folder.
+        size: Length of the tar in bytes.
+        sha256: Hex digest of the tar.
+        keys: Sample keys.
+        labels: Class numbers.
+        attributes: 0 female, 1 male, -1 unknown.
+        offsets: Per sample and per entry of `MEMBERS` the position of its first byte, -1 where there is none.
+        sizes: Per sample and per entry of `MEMBERS` its length in bytes.
+        subjects: Class number -> name.
+    """
+
+    file: str
+    size: int
+    sha256: str
+    keys: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    attributes: list[int] = field(default_factory=list)
+    offsets: list[list[int]] = field(default_factory=list)
+    sizes: list[list[int]] = field(default_factory=list)
+    subjects: dict[int, str] = field(default_factory=dict)
+
+    def add(self, key: str, metadata: dict[str, Any], offsets: list[int], sizes: list[int]) -> None:
+        """Append one sample.
+
+        Raises:
+            UserError: The sample has no image, no class number, or its class has two names.
+        """
+        where = f"{self.file}: sample {key!r}"
+        if offsets[0] < 0:
+            raise UserError(f"{where} has no image; expected a member {key}.jpg, .jpeg, .png or .vis.jpg")
+        label = metadata.get("label")
+        if not isinstance(label, int) or isinstance(label, bool) or label < 0:
+            raise UserError(
+                f"{where} has the class number {label!r}; expected a whole number from 0 in {key}.cls "
+                f"or as `label` of {key}.json"
+            )
+        subject = str(metadata.get("subject", label))
+        if self.subjects.setdefault(label, subject) != subject:
+            raise UserError(f"{where}: class {label} is called both {self.subjects[label]!r} and {subject!r}")
+        attribute = metadata.get("attribute")
+        self.keys.append(key)
+        self.labels.append(label)
+        self.attributes.append(attribute if attribute in (0, 1) else UNKNOWN)
+        self.offsets.append(offsets)
+        self.sizes.append(sizes)
+
+
+def scan_shard(path: Path, file: str | None = None) -> ShardTable:
+    """Read the table of contents, the class numbers and the checksum of a tar.
+
+    Consecutive members with the same stem (all before the first dot of the base name) are one sample. Members are
+    only ever read by position; their names never become paths.
+
+    Args:
+        path: The tar, uncompressed.
+        file: Name to record instead of the path's own.
+
+    Returns:
+        One row per sample.
+
+    Raises:
+        UserError: The file is truncated or no tar, holds no sample, a key twice, a link, or an unsafe name.
+    """
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        table = ShardTable(file or path.name, os.fstat(stream.fileno()).st_size, digest)
+        stream.seek(0)
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                samples = _group_members(archive, stream.fileno(), table.file)
+                end = archive.offset
+        except tarfile.ReadError as error:
+            raise UserError(f"{path}: truncated or not a tar ({error}); copy or make it again") from error
+        # tarfile takes a file that ends, or turns to rubbish, between two members for a whole one.
+        if os.pread(stream.fileno(), len(_END_OF_ARCHIVE), end) != _END_OF_ARCHIVE:
+            raise UserError(f"{path}: truncated, no end-of-archive mark at byte {end}; copy or make it again")
+    for key, sample in samples.items():
+        table.add(key, sample.metadata, sample.offsets, sample.sizes)
+    if not table.keys:
+        raise UserError(f"{path}: holds no sample; expected members such as 000000000.jpg and 000000000.json")
+    return table
+
+
+@dataclass
+class _Members:
+    metadata: dict[str, Any] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=lambda: [-1] * len(MEMBERS))
+    sizes: list[int] = field(default_factory=lambda: [0] * len(MEMBERS))
+
+
+def _group_members(archive: tarfile.TarFile, descriptor: int, file: str) -> dict[str, _Members]:
+    samples: dict[str, _Members] = {}
+    for member in archive:
+        key, extension = _split(member, file)
+        if member.isdir() or not extension:
+            continue
+        if key not in samples:
+            samples[key] = _Members()
+        elif key != next(reversed(samples)):
+            raise UserError(f"{file}: the key {key!r} occurs twice; the members of a sample must be consecutive")
+        sample = samples[key]
+        if extension in ("cls", "json"):
+            sample.metadata |= _read_metadata(descriptor, member, extension, file)
+        if (column := _COLUMN.get(extension)) is not None:
+            if sample.offsets[column] >= 0:
+                raise UserError(f"{file}: the key {key!r} occurs twice, or has two members of kind {MEMBERS[column]}")
+            sample.offsets[column], sample.sizes[column] = member.offset_data, member.size
+    return samples
+
+
+def _split(member: tarfile.TarInfo, file: str) -> tuple[str, str]:
+    """Split a member name into key and extension; the extension is empty for what is no part of a sample."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+        raise UserError(f"{file}: unsafe member name {member.name!r}; expected a plain name such as 000000000.jpg")
+    if not (member.isreg() or member.isdir()):
+        raise UserError(f"{file}: member {member.name!r} is a link or a device; expected plain files only")
+    stem, _, extension = path.name.partition(".")
+    return str(path.with_name(stem)) if stem else "", extension.lower() if stem else ""
+
+
+def _read_metadata(descriptor: int, member: tarfile.TarInfo, extension: str, file: str) -> dict[str, Any]:
+    where = f"{file}: member {member.name!r}"
+    if member.size > _MAX_METADATA_BYTES:
+        raise UserError(f"{where} has {member.size} bytes; expected at most {_MAX_METADATA_BYTES}")
+    content = os.pread(descriptor, member.size, member.offset_data)
+    if len(content) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{where} is not valid JSON ({error})") from error
+    if extension == "cls":
+        return {"label": value}
+    if not isinstance(value, dict):
+        raise UserError(f"{where} holds a {type(value).__name__}; expected an object with `subject` and `label`")
+    return value

@@ -1,0 +1,172 @@
+"""Pairs of face images to verify: InsightFace `.bin` files, and folders with LFW, CALFW or CPLFW pair files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from src.datamodules.alignment import resize
+from src.datamodules.decode import BadImage, decode
+from src.datamodules.restricted_pickle import loads
+from src.datamodules.sample import to_float
+from src.errors import UserError
+from src.files import atomic_write
+
+__all__ = [
+    "EncodedImage",
+    "ImageSource",
+    "VerificationImages",
+    "VerificationSet",
+    "read_bin",
+    "write_bin",
+]
+
+
+class ImageSource(Protocol):
+    """Something an image can be loaded from."""
+
+    def load(self, size: int) -> torch.Tensor:
+        """Return the aligned face, uint8 [size, size, 3] RGB.
+
+        Raises:
+            BadImage: It cannot be read; the message names it.
+        """
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An aligned face held in memory as JPEG or PNG bytes; `name` serves messages."""
+
+    content: bytes
+    name: str
+
+    def load(self, size: int) -> torch.Tensor:
+        """Decode and, if needed, resize the square image; uint8 [size, size, 3] RGB."""
+        try:
+            image = decode(self.content)
+        except BadImage as error:
+            raise BadImage(f"{self.name}: {error}") from error
+        height, width = image.shape[:2]
+        if height != width:
+            raise BadImage(f"{self.name}: {width} x {height} pixels, expected a square of an aligned face")
+        return image if width == size else resize(image, size)
+
+
+@dataclass(frozen=True)
+class VerificationSet:
+    """Pairs of faces, each the same person or not, in folds for cross-validation.
+
+    Attributes:
+        name: Such as `lfw`.
+        images: 2P images; pair i is entries 2i and 2i + 1.
+        same: bool [P].
+        folds: Number of contiguous folds.
+
+    Raises:
+        UserError: Counts do not agree, or a fold lacks pairs of one kind.
+    """
+
+    name: str
+    images: Sequence[ImageSource]
+    same: np.ndarray
+    folds: int = 10
+
+    def __post_init__(self) -> None:
+        if len(self.images) != 2 * len(self.same):
+            raise UserError(f"{self.name}: {len(self.images)} images for {len(self.same)} pairs; expected two for each")
+        for number, fold in enumerate(np.array_split(self.same, self.folds), start=1):
+            if fold.all() or not fold.any():
+                kind = "different" if fold.any() else "the same"
+                raise UserError(
+                    f"{self.name}: fold {number} of {self.folds} ({len(fold)} pairs) holds no pair of {kind} "
+                    "person(s); every fold needs both kinds. Check the number of folds and the order of the pairs."
+                )
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+    def decode(self, index: int, size: int = 112) -> torch.Tensor:
+        """Load image `index` (0 .. 2P - 1); uint8 [size, size, 3] RGB."""
+        return self.images[index].load(size)
+
+
+class VerificationImages(Dataset[dict[str, Any]]):
+    """The images of a verification set as a dataset for a loader, decoded one by one.
+
+    An item is `{"image": float32 [3, size, size] in [-1, 1], "index": int}`; the index tells gathered embeddings
+    apart when ranks pad their share.
+    """
+
+    def __init__(self, verification_set: VerificationSet, size: int = 112) -> None:
+        self.verification_set = verification_set
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.verification_set.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Load image `index`."""
+        return {"image": to_float(self.verification_set.decode(index, self.size)), "index": index}
+
+
+def read_bin(path: Path | str, *, name: str | None = None, folds: int = 10) -> VerificationSet:
+    """Read an InsightFace verification file: a pickled pair (2P encoded images, P flags).
+
+    Images may be bytes (also of Python 2), bytearrays or uint8 arrays [n] or [n, 1]; flags a list or an array.
+
+    Args:
+        path: The `.bin` file.
+        name: Name of the set; by default the file's name without the extension.
+        folds: Number of contiguous folds.
+
+    Raises:
+        UserError: Missing or damaged file, a pickle that asks for code, counts that do not agree, or a fold without
+            pairs of both kinds.
+    """
+    path = Path(path)
+    name = name or path.stem
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give an InsightFace .bin file") from error
+    value = loads(content, str(path))
+    try:
+        images, same = value
+        flags = np.asarray(same).astype(bool).reshape(-1)
+        sources = [EncodedImage(_to_bytes(image), f"{path}: image {i}") for i, image in enumerate(images)]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: expected a pair (list of encoded images, list of flags): {error}") from error
+    return VerificationSet(name, sources, flags, folds)
+
+
+def _to_bytes(image: object) -> bytes:
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return image.tobytes()
+    if isinstance(image, bytes | bytearray):
+        return bytes(image)
+    raise TypeError(f"an image is a {type(image).__name__}, expected bytes or a uint8 array")
+
+
+def write_bin(path: Path | str, images: Sequence[bytes], same: Iterable[bool]) -> None:
+    """Write an InsightFace verification file that every NumPy and Python version reads.
+
+    Args:
+        path: File to write.
+        images: 2P JPEG or PNG files; pair i is entries 2i and 2i + 1.
+        same: P flags.
+
+    Raises:
+        UserError: The counts do not agree.
+    """
+    flags = [bool(flag) for flag in same]
+    if len(images) != 2 * len(flags):
+        raise UserError(f"{path}: {len(images)} images for {len(flags)} pairs; expected two for each")
+    with atomic_write(path) as file:
+        pickle.dump(([bytes(image) for image in images], flags), file, protocol=2)

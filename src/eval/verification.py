@@ -1,0 +1,128 @@
+"""Face verification: are two faces of the same person? Accuracy by k-fold, ROC, EER and AUC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from src.errors import UserError
+from src.eval.embedding import check_finite
+from src.eval.kfold import FoldResult, ValResult, check_folds, fold_accuracy, val_at_far
+from src.eval.operating_points import Curves, OperatingPoint, far_operating_points, roc_curves
+
+__all__ = [
+    "FARS",
+    "VerificationResult",
+    "l2_normalise",
+    "squared_distances",
+    "verify",
+]
+
+Array = NDArray[np.float64]
+
+FARS = (1e-3, 1e-2, 1e-1)
+"""False accept rates that a set of 6,000 pairs can resolve."""
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """What `verify` measures. Rates are fractions of 1, thresholds are squared distances in 0..4.
+
+    Attributes:
+        accuracy: Mean accuracy over the folds.
+        accuracy_std: Population standard deviation over the folds, the "±" of most papers.
+        accuracy_stderr: Standard error of the mean (LFW's official "±"); NaN for one fold.
+        threshold: Mean over the folds of the chosen threshold.
+        eer: Equal error rate.
+        auc: Area under the ROC curve.
+        val: Validation rate at a false accept rate of 0.001.
+        operating_points: True accept rates at `FARS`.
+        folds: Accuracy and threshold of every fold.
+        curves: Scores and ROC, for figures.
+    """
+
+    accuracy: float
+    accuracy_std: float
+    accuracy_stderr: float
+    threshold: float
+    eer: float
+    auc: float
+    val: ValResult
+    operating_points: tuple[OperatingPoint, ...]
+    folds: FoldResult
+    curves: Curves
+
+    @property
+    def tar_at_far(self) -> dict[float, float]:
+        """True accept rate by target false accept rate, nearest point of the ROC; NaN: too few impostors."""
+        return {point.far_target: point.tar for point in self.operating_points}
+
+
+def verify(
+    a: ArrayLike | torch.Tensor, b: ArrayLike | torch.Tensor, same: ArrayLike | torch.Tensor, n_folds: int = 10
+) -> VerificationResult:
+    """Judge pairs of embeddings.
+
+    Args:
+        a: [P, D] embeddings of the first face of every pair, any scale: they are L2-normalised in float64.
+        b: [P, D] embeddings of the second face.
+        same: bool [P], true for a genuine pair. The order of the pairs defines the folds.
+        n_folds: Number of contiguous folds; 1 means that the threshold is chosen on the pairs it is judged on.
+
+    Returns:
+        Accuracy, threshold, error rates and curves.
+
+    Raises:
+        UserError: Shapes disagree, an embedding is not finite, or a fold lacks genuine or impostor pairs.
+    """
+    first, second = _float64(a), _float64(b)
+    labels = _float64(same).astype(bool)
+    if first.ndim != 2 or first.shape != second.shape or labels.shape != first.shape[:1]:
+        raise UserError(
+            "verify expects a [P, D], b [P, D] and same [P], "
+            f"but got {list(first.shape)}, {list(second.shape)} and {list(labels.shape)}"
+        )
+    check_folds(labels, n_folds)
+    for name, embeddings in (("rows of a", first), ("rows of b", second)):
+        check_finite(embeddings, name)
+    first, second = l2_normalise(first), l2_normalise(second)
+    distances = squared_distances(first, second)
+    folds = fold_accuracy(distances, labels, n_folds)
+    cosines = np.einsum("pd,pd->p", first, second)
+    curves = roc_curves(cosines, labels)
+    k = len(folds.accuracies)
+    return VerificationResult(
+        accuracy=float(folds.accuracies.mean()),
+        accuracy_std=float(folds.accuracies.std()),
+        accuracy_stderr=float(folds.accuracies.std(ddof=1) / np.sqrt(k)) if k > 1 else float("nan"),
+        threshold=float(folds.thresholds.mean()),
+        eer=curves.eer,
+        auc=curves.auc,
+        val=val_at_far(distances, labels, n_folds=n_folds),
+        operating_points=far_operating_points(cosines, labels, FARS),
+        folds=folds,
+        curves=curves,
+    )
+
+
+def l2_normalise(embeddings: Array) -> Array:
+    """Scale the rows of ``embeddings`` [N, D] to length 1; a row of zeros stays zero."""
+    norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    return embeddings / np.where(norms == 0, 1, norms)[:, None]
+
+
+def squared_distances(a: Array, b: Array) -> Array:
+    """Squared Euclidean distance [P] of the rows of ``a`` and ``b`` [P, D]."""
+    # Not 2 - 2ab: near-equal pairs would lose digits and change bins.
+    difference = a - b
+    np.square(difference, out=difference)
+    return difference.sum(axis=1)
+
+
+def _float64(array: ArrayLike | torch.Tensor) -> Array:
+    if isinstance(array, torch.Tensor):
+        return array.detach().to("cpu", torch.float64).numpy()
+    return np.asarray(array, dtype=np.float64)

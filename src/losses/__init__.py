@@ -1,0 +1,1 @@
+"""Margin heads and losses: pure functions and small modules."""

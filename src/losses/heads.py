@@ -1,0 +1,201 @@
+"""Classification heads with a margin: class centres, cosine logits, margin and cross entropy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.errors import UserError
+from src.losses import margins
+from src.losses.margins import Gradient, Guard
+
+__all__ = [
+    "ArcFaceHead",
+    "CombinedMarginHead",
+    "CosFaceHead",
+    "HeadOutput",
+    "MarginHead",
+    "NormalizedSoftmaxHead",
+]
+
+
+class HeadOutput(NamedTuple):
+    """What a head returns.
+
+    Attributes:
+        loss: Mean over the batch, a scalar with gradient.
+        target_cosine: Mean cosine between an embedding and its class centre before the margin, a detached scalar.
+    """
+
+    loss: Tensor
+    target_cosine: Tensor
+
+
+class MarginHead(nn.Module, ABC):
+    """Cross entropy over the cosines between embeddings and learnt class centres, with a margin.
+
+    A subclass implements `apply_margin`. Cosines are computed in single precision at least, autocast or not: at scale
+    64, rounding a cosine to bfloat16 moves its logit by up to a quarter.
+
+    Args:
+        embedding_size: Length D of an embedding.
+        num_classes: Number of classes C.
+        scale: Factor s from cosines to logits.
+        filter_threshold: Cosines with other classes above this are ignored, see `margins.filter_interclass`; 0 is off.
+    """
+
+    def __init__(
+        self, embedding_size: int, num_classes: int, scale: float = 64.0, filter_threshold: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.filter_threshold = filter_threshold
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_size).normal_(0.0, 0.01))
+
+    @abstractmethod
+    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Change the cosines by the margin.
+
+        Args:
+            cosine: Float [B,C] in [-1, 1].
+            target: int64 [B].
+            norm: Euclidean norms of the embeddings, float [B].
+
+        Returns:
+            Float [B,C], not yet scaled.
+        """
+
+    def loss(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Cross entropy after the margin; arguments as of `apply_margin`, a scalar."""
+        return F.cross_entropy(self.scale * self.apply_margin(cosine, target, norm), target)
+
+    def forward(self, embedding: Tensor, target: Tensor) -> HeadOutput:
+        """Compute the loss of a batch.
+
+        Args:
+            embedding: Float [B,D], of any precision, not normalised.
+            target: int64 [B] in [0, C); not changed.
+        """
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+            weight = self.weight.to(embedding.dtype)
+            cosine = F.linear(F.normalize(embedding), F.normalize(weight)).clamp(-1, 1)
+            mean_cosine = margins.target_cosine(cosine.detach(), target).mean()
+            if self.filter_threshold > 0:
+                cosine = margins.filter_interclass(cosine, target, self.filter_threshold)
+            return HeadOutput(self.loss(cosine, target, embedding.norm(dim=1)), mean_cosine)
+
+
+class NormalizedSoftmaxHead(MarginHead):
+    """No margin (Wang et al. 2017, "NormFace"). Arguments as of `MarginHead`."""
+
+    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Return the cosines."""
+        return cosine
+
+
+class CosFaceHead(MarginHead):
+    """Additive cosine margin, see `margins.cosface`.
+
+    Args:
+        embedding_size: Length D of an embedding.
+        num_classes: Number of classes C.
+        margin: Subtracted from the target's cosine: 0.4 in arcface_torch, 0.35 in the paper.
+        scale: Factor s from cosines to logits.
+        filter_threshold: As of `MarginHead`.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        filter_threshold: float = 0.0,
+    ) -> None:
+        super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        self.margin = margin
+
+    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Subtract the margin from the target's cosine."""
+        return margins.cosface(cosine, target, self.margin)
+
+
+class ArcFaceHead(MarginHead):
+    """Additive angular margin, see `margins.arcface`.
+
+    Args:
+        embedding_size: Length D of an embedding.
+        num_classes: Number of classes C.
+        margin: Added to the target's angle, in radians.
+        scale: Factor s from cosines to logits.
+        margin_gradient: ``"straight_through"`` as in arcface_torch, or ``"exact"``.
+        guard: What replaces the margin for large angles: ``"none"``, ``"linear"`` or ``"easy"``.
+        filter_threshold: As of `MarginHead`.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        margin_gradient: Gradient = "straight_through",
+        guard: Guard = "none",
+        filter_threshold: float = 0.0,
+    ) -> None:
+        super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        self.margin = margin
+        self.margin_gradient = margin_gradient
+        self.guard = guard
+
+    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Add the margin to the target's angle."""
+        return margins.arcface(cosine, target, self.margin, self.margin_gradient, self.guard)
+
+
+class CombinedMarginHead(MarginHead):
+    """Multiplicative, additive angular and additive cosine margin together, see `margins.combined`.
+
+    Args:
+        embedding_size: Length D of an embedding.
+        num_classes: Number of classes C.
+        m1: Factor on the target's angle.
+        m2: Radians added to it.
+        m3: Subtracted from its cosine.
+        scale: Factor s from cosines to logits.
+        margin_gradient: ``"straight_through"`` as in arcface_torch, or ``"exact"``.
+        compat: ``"insightface"`` repeats arcface_torch, which ignores m1 and m2 when m3 is positive.
+        filter_threshold: As of `MarginHead`.
+
+    Raises:
+        UserError: If ``compat`` is ``"insightface"`` and m1 is not 1 while m3 is 0, which arcface_torch cannot do.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        m1: float = 1.0,
+        m2: float = 0.5,
+        m3: float = 0.0,
+        scale: float = 64.0,
+        margin_gradient: Gradient = "straight_through",
+        compat: Literal["none", "insightface"] = "none",
+        filter_threshold: float = 0.0,
+    ) -> None:
+        super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        if compat == "insightface" and m3 > 0:
+            m1, m2 = 1.0, 0.0
+        elif compat == "insightface" and m1 != 1:
+            raise UserError(f"compat=insightface has no margin with m1={m1} and m3={m3}; set compat=none")
+        self.m1, self.m2, self.m3 = m1, m2, m3
+        self.margin_gradient = margin_gradient
+
+    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
+        """Apply the three margins to the target."""
+        return margins.combined(cosine, target, self.m1, self.m2, self.m3, self.margin_gradient)

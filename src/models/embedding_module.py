@@ -1,0 +1,57 @@
+"""What every method that yields face embeddings has in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from src.models.networks.weights import load_weights
+
+__all__ = ["EmbeddingBatch", "EmbeddingModule"]
+
+
+class EmbeddingBatch(TypedDict):
+    """Embeddings of some images of a benchmark.
+
+    ``index`` int64 [B] position of each image in its benchmark, ``embedding`` and ``flipped`` float32 [B, D] raw
+    embeddings of the images and of their mirror images.
+    """
+
+    index: Tensor
+    embedding: Tensor
+    flipped: Tensor
+
+
+class EmbeddingModule(L.LightningModule):
+    """A LightningModule whose backbone embeds faces and which can therefore be benchmarked.
+
+    Args:
+        backbone: Network from float32 [B, 3, S, S] in [-1, 1] RGB to raw embeddings [B, D]; it has the attribute
+            ``embedding_size``.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Raw embeddings [B, D] of images float32 [B, 3, S, S] in [-1, 1] RGB."""
+        return self.backbone(image)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> EmbeddingBatch:
+        """Embed the images of a benchmark and their mirror images in one pass."""
+        image = batch["image"]
+        embedding, flipped = self(torch.cat([image, image.flip(-1)])).chunk(2)
+        return EmbeddingBatch(index=batch["index"], embedding=embedding, flipped=flipped)
+
+    def load_backbone(self, path: Path | str) -> None:
+        """Load the backbone's weights from a checkpoint of ours or a public file of weights.
+
+        Raises:
+            UserError: The file is missing or holds another network.
+        """
+        load_weights(self.backbone, path)

@@ -1,0 +1,1 @@
+"""The plain networks that the LightningModules are built from."""

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.apps.command_line import CONF, check
+from src.errors import UserError
+
+ROOT = CONF.parent
+
+
+def run(*arguments: str, script: str = "train.py") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+def message(*overrides: str) -> str:
+    with pytest.raises(UserError) as error:
+        check("train", overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_every_experiment_composes(command: str, path: Path) -> None:
+    config = check(command, [f"experiment={path.stem}"])
+    assert config.name != "???"
+    assert path.read_text().splitlines()[1].startswith("# "), "the first comment is the line that --help shows"
+
+
+@pytest.mark.parametrize(
+    "group", ["loss", "model/backbone", "model/optimizer", "model/scheduler", "datamodule", "trainer", "logger"]
+)
+def test_every_member_composes(group: str) -> None:
+    for path in (CONF / group).glob("*.yaml"):
+        assert check("train", ["experiment=arcface", f"{group}={path.stem}", *extra(group, path.stem)])
+
+
+def extra(group: str, member: str) -> list[str]:
+    return ["datamodule.root=here"] if group == "datamodule" and member in ("folder", "shards") else []
+
+
+def test_unknown_experiment_names_the_nearest() -> None:
+    assert "experiment=arcfce does not exist. Did you mean arcface?" in message("experiment=arcfce")
+
+
+def test_unknown_group_member_lists_the_members() -> None:
+    text = message("experiment=arcface", "model/backbone=iresnet5O")
+    assert "Did you mean iresnet50" in text
+    assert "mobilefacenet" in text
+
+
+def test_unknown_member_in_a_list() -> None:
+    assert "Did you mean agedb_30?" in message("experiment=arcface", "benchmark=[lfw,agedb]")
+
+
+def test_unknown_key_names_the_nearest() -> None:
+    text = message("experiment=arcface", "trainer.max_epoch=3")
+    assert "Did you mean trainer.max_epochs" in text
+    assert "+trainer.max_epoch=3" in text
+
+
+def test_unknown_group() -> None:
+    assert "Did you mean model" in message("experiment=arcface", "modell=x")
+
+
+def test_missing_value_is_named() -> None:
+    assert "datamodule.root=..." in message("experiment=arcface", "datamodule=folder")
+
+
+def test_sweep_values_are_checked() -> None:
+    assert check("train", ["experiment=arcface", "loss=arcface,cosface", "seed=1,2"])
+    assert "loss=cosfce" in message("experiment=arcface", "loss=arcface,cosfce")
+
+
+def test_override_that_cannot_be_read() -> None:
+    assert "'seed=[1'" in message("experiment=arcface", "seed=[1")
+
+
+def test_own_config_folder(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ours.yaml").write_text("# @package _global_\nname: ours\nseed: 5\n")
+    config = check("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=ours"])
+    assert (config.name, config.seed) == ("ours", 5)
+
+
+@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+def test_help_lists_experiments_and_overrides(script: str) -> None:
+    start = time.perf_counter()
+    result = run("--help", script=script)
+    assert result.returncode == 0
+    assert time.perf_counter() - start < 5
+    for path in (CONF / "experiment").glob("*.yaml"):
+        assert path.stem in result.stdout
+    assert "The overrides a person needs most" in result.stdout
+
+
+def test_typo_ends_the_process_with_one_message() -> None:
+    result = run("experiment=arcfce")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface?")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.datamodules.decode import BadImage, decode
+
+MakeImage = Callable[..., bytes]
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """A PNG that promises pixels it does not hold."""
+    fields = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + fields + struct.pack(">I", zlib.crc32(fields))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1000) + b"IDAT"
+
+
+def test_png_is_decoded_exactly() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    image = decode(buffer.getvalue())
+    assert image.dtype == torch.uint8
+    assert np.array_equal(image.numpy(), pixels)
+
+
+@pytest.mark.parametrize(("grey", "channels"), [(False, 3), (True, 1)])
+@pytest.mark.parametrize("stored_grey", [False, True])
+def test_channels(make_image: MakeImage, grey: bool, channels: int, stored_grey: bool) -> None:
+    assert decode(make_image(0, 8, 6, grey=stored_grey), grey=grey).shape == (6, 8, channels)
+
+
+def test_size_is_checked_before_decoding() -> None:
+    with pytest.raises(BadImage, match="exceeds limit"):
+        decode(_png_header(60000, 60000))
+    with pytest.raises(BadImage, match="9000 x 9000 pixels"):
+        decode(_png_header(9000, 9000))
+
+
+def test_max_pixels_is_inclusive(make_image: MakeImage) -> None:
+    assert decode(make_image(0, 10, 10), max_pixels=100).shape == (10, 10, 3)
+    with pytest.raises(BadImage, match="expected at most 99"):
+        decode(make_image(0, 10, 10), max_pixels=99)
+
+
+def test_truncated_and_foreign_files(make_image: MakeImage) -> None:
+    whole = make_image(0, 64, 64)
+    for content in (b"", b"GIF89a", whole[: len(whole) // 2], _png_header(4, 4)):
+        with pytest.raises(BadImage, match="not a readable JPEG or PNG"):
+            decode(content)
+
+
+def test_sixteen_bit_png_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(buffer, "PNG")
+    with pytest.raises(BadImage, match="expected 8 bits per channel"):
+        decode(buffer.getvalue())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["JPEG", "PNG"]), position=st.floats(0, 1), replacement=st.binary(min_size=1, max_size=20))
+def test_damaged_files_decode_or_raise_bad_image(
+    make_image: MakeImage, kind: str, position: float, replacement: bytes
+) -> None:
+    content = bytearray(make_image(1, 24, 24, kind=kind))
+    start = int(position * len(content))
+    content[start : start + len(replacement)] = replacement
+    with contextlib.suppress(BadImage):
+        assert decode(bytes(content), max_pixels=10_000).dtype == torch.uint8

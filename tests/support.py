@@ -1,0 +1,18 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.utils import instantiate
+
+from src.apps.command_line import CONF, check
+from src.datamodules.procfaces.faces_config import FacesConfig
+
+FACES = sorted(path.stem for path in (CONF / "faces").glob("*.yaml"))
+
+
+def faces_config(name: str = "small", **changes: Any) -> FacesConfig:
+    """A member of the config group ``faces`` with some of its values changed."""
+    config = check("privface", ["app=faces", "out=unused", f"faces={name}"]).faces
+    return instantiate(config, **changes)
