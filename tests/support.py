@@ -12,7 +12,7 @@ from src.datamodules.procfaces.faces_config import FacesConfig
 FACES = sorted(path.stem for path in (CONF / "faces").glob("*.yaml"))
 
 
-def faces_config(name: str = "small", **changes: Any) -> FacesConfig:
+def faces_config(member: str = "small", /, **changes: Any) -> FacesConfig:
     """A member of the config group ``faces`` with some of its values changed."""
-    config = check("privface", ["app=faces", "out=unused", f"faces={name}"]).faces
+    config = check("privface", ["app=faces", "out=unused", f"faces={member}"]).faces
     return instantiate(config, **changes)

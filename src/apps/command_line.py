@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -27,7 +27,7 @@ from rich.table import Table
 
 from src.errors import UserError
 
-__all__ = ["CONF", "check", "describe", "fail", "launch", "print_help"]
+__all__ = ["CONF", "check", "describe", "launch", "print_help", "user_errors"]
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -56,19 +56,15 @@ def launch(
         return
 
     def guarded(config: DictConfig) -> Any:
-        try:
+        with user_errors():
             return task(config)
-        except UserError as error:
-            fail(str(error))
 
-    try:
+    with user_errors():
         # --config-dir and friends change what exists; Hydra's own messages serve there.
         if arguments.config_dir is None and arguments.config_name is None and not arguments.info:
             config = check(config_name, arguments.overrides)
             if not arguments.multirun and arguments.cfg is None:
                 before(config)
-    except UserError as error:
-        fail(str(error))
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
 
@@ -241,7 +237,17 @@ def _unknown(what: str, name: str, choices: Sequence[str], title: str) -> str:
     return f"{what} does not exist.{hint}\n{title}: {', '.join(choices)}"
 
 
-def fail(message: str) -> NoReturn:
-    """Print ``message`` to standard error and end the process with status 1."""
-    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
-    raise SystemExit(1)
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a `UserError` of the block, also where Hydra wraps it, into a message and exit status 1."""
+    try:
+        yield
+    except (UserError, InstantiationException) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        message = escape(str(cause))
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {message}", highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None

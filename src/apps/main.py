@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from src.apps.command_line import CONF, check, describe, fail
-from src.errors import UserError
+from src.apps.command_line import CONF, check, describe, user_errors
 
 __all__ = ["main"]
 
@@ -28,13 +28,9 @@ def main() -> None:
     if app in apps and any(flag in overrides for flag in ("-h", "--help")):
         Console().print((CONF / "app" / f"{app}.yaml").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
         return
-    try:
+    with user_errors():
         config = check("privface", [f"app={app}", *overrides])
-        from hydra.utils import instantiate
-
         instantiate(config.run)
-    except UserError as error:
-        fail(str(error))
 
 
 def _print_usage(apps: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 import time
@@ -83,7 +84,7 @@ def evaluate(
     datamodule: FaceDataModule,
     *,
     label: str,
-    checkpoint: Path | None,
+    checkpoint: Path | str | None,
 ) -> Results:
     """Run the benchmarks on a module through the Trainer.
 
@@ -101,7 +102,7 @@ def evaluate(
     return Results(
         experiment=config.name,
         label=label,
-        checkpoint=None if checkpoint is None else str(checkpoint),
+        checkpoint=None if checkpoint is None else os.path.relpath(checkpoint),
         seconds=time.perf_counter() - start,
         environment=collect_environment(_plain(config), trainer.strategy.root_device),
         scores=dict(callback.scores),

@@ -71,6 +71,8 @@ class FaceDataModule(LightningDataModule, ABC):
         self.max_bad_fraction = max_bad_fraction
         self.augmentation = augmentation
         self.benchmarks = dict(benchmarks or {})
+        self._loader: ResumableLoader | None = None
+        self._position: dict[str, Any] | None = None
 
     @abstractmethod
     def make_dataset(self) -> ImageDataset:
@@ -97,7 +99,7 @@ class FaceDataModule(LightningDataModule, ABC):
             self.dataset.check_classes()
 
     def train_dataloader(self) -> ResumableLoader:
-        """Return this rank's share of the shuffled training data, from the start."""
+        """Return this rank's share of the shuffled training data, from the restored position or the start."""
         self._loader = ResumableLoader(
             self.dataset,
             self.batch_size,
@@ -107,7 +109,21 @@ class FaceDataModule(LightningDataModule, ABC):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
+        if self._position is not None:
+            self._loader.load_state_dict(self._position)
         return self._loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the training data, for the checkpoint.
+
+        Lightning would store it with its loops, but restores it there only in the middle of an epoch and only if nothing
+        opened the loader before.
+        """
+        return {"position": None if self._loader is None else self._loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the position for the next `train_dataloader`."""
+        self._position = state_dict["position"]
 
     def val_dataloader(self) -> list[DataLoader]:
         """Return the images of each benchmark in order; Lightning shares them out among ranks."""
@@ -125,7 +141,7 @@ class FaceDataModule(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
         """Augment training batches; leave all others alone."""
-        if self.augmentation is None or self.trainer is None or not self.trainer.training:
+        if self.augmentation is None or self._loader is None or not (self.trainer and self.trainer.training):
             return batch
         return self.augmentation(batch, seed=self.seed, step=self._loader.step, rank=self.trainer.global_rank)
 

@@ -19,7 +19,7 @@ class ResumableLoader:
     """Shuffled batches whose order is a pure function of (seed, epoch).
 
     All ranks draw from one permutation of the dataset, striding by rank; samples that do not fill a batch on every
-    rank are left for another epoch. Lightning stores `state_dict` in its checkpoints and restores it by itself. The
+    rank are left for another epoch. The datamodule stores `state_dict` in checkpoints and restores it. The
     position counts samples handed out over all ranks, so it does not depend on loader processes that read ahead, and
     survives a change of the number of ranks: no sample of the epoch is then lost or repeated (but Lightning, which
     counts batches, may split that one epoch in two).

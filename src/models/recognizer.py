@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -74,9 +75,6 @@ class FaceRecognizer(EmbeddingModule):
         """One optimiser over backbone and head, and a schedule stepped after each of its steps."""
         optimizer = self._make_optimizer(parameter_groups(self, decay_norm_and_bias=self._decay_norm_and_bias))
         total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._make_scheduler(
-            optimizer,
-            total_steps=total_steps,
-            epoch_steps=max(1, total_steps // max(1, self.trainer.max_epochs or 1)),
-        )
+        epoch_steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        scheduler = self._make_scheduler(optimizer, total_steps=total_steps, epoch_steps=epoch_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -159,4 +159,4 @@ def test_names_are_distinct_and_pronounceable() -> None:
 )
 def test_a_bad_field_is_named(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        faces_config("small", **changes)
+        replace(faces_config("small"), **changes)
