@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from src.callbacks.loggers import RunCSVLogger
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
 from src.eval.environment import collect_environment
+from src.eval.figures import Figure
 from src.eval.report import write_report
 from src.eval.results import Results, write_results
 from src.eval.table import print_results
@@ -109,16 +111,17 @@ def evaluate(
     )
 
 
-def write_outputs(config: DictConfig, results: list[Results]) -> None:
+def write_outputs(config: DictConfig, results: list[Results], samples: Sequence[Figure] = ()) -> None:
     """Write ``results.json``, figures and the report page, and print the table; the last row is the run's result.
 
     Args:
         config: Composed config; its ``paths.output_dir`` is the run folder.
         results: Rows of the table, e.g. untrained and trained.
+        samples: Pictures of images for the report.
     """
     output = Path(config.paths.output_dir)
     write_results(output / "results.json", results[-1])
-    page = write_report(output, results, command=_command(), config_text=_text(config))
+    page = write_report(output, results, command=_command(), config_text=_text(config), samples=samples)
     print_results(results)
     print(f"Report: {page}")
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from src.apps.run import build_datamodule, build_trainer, check_monitor, evaluate, first_step_of, write_outputs
 from src.apps.run_folder import find_checkpoint
 from src.datamodules.face_datamodule import FaceDataModule
+from src.eval.figures import Figure
+from src.eval.pictures import image_grid
 from src.eval.results import Results, read_results, write_results
 
 __all__ = ["train"]
@@ -21,10 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> float:
-    """Train, evaluate the best checkpoint and write the outputs of the run.
+    """Train, evaluate the final weights and write the outputs of the run.
+
+    The result of the run is that of the final weights. The checkpoint with the best monitored metric was chosen on the
+    benchmarks themselves; it is a row of the table only.
 
     Returns:
-        The monitored metric of the best checkpoint.
+        The monitored metric of the final weights.
 
     Raises:
         UserError: Something in the config or the data is wrong; raised before training.
@@ -44,13 +50,19 @@ def train(config: DictConfig) -> float:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))
     log.info("%s images of %s people", f"{datamodule.num_samples:,}", f"{datamodule.num_classes:,}")
     trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
-    best = _best_checkpoint(trainer, output)
-    module.load_backbone(best)
-    rows.append(evaluate(config, trainer, module, datamodule, label="trained", checkpoint=best))
+    last = output / "checkpoints" / "last.ckpt"
+    if not last.exists():  # Lightning saves nothing for a method that takes no optimiser steps
+        trainer.save_checkpoint(last)
+    final = evaluate(config, trainer, module, datamodule, label="last", checkpoint=last)
+    best = _best_checkpoint(trainer)
+    if best is not None and first_step_of(best) != trainer.global_step:
+        module.load_backbone(best)
+        rows.append(evaluate(config, trainer, module, datamodule, label="best", checkpoint=best))
+    rows.append(final)
     if trainer.is_global_zero:
-        write_outputs(config, rows)
+        write_outputs(config, rows, [_training_images(datamodule, output)])
     _, benchmark, metric = config.monitor.split("/")
-    return rows[-1].metrics[benchmark][metric]
+    return final.metrics[benchmark][metric]
 
 
 def _checkpoint_to_continue(config: DictConfig, output: Path) -> Path | None:
@@ -79,15 +91,14 @@ def _before_training(
     return results
 
 
-def _best_checkpoint(trainer: L.Trainer, output: Path) -> Path:
-    """Checkpoint with the best monitored metric, or the final weights of a method that takes no optimiser steps.
+def _training_images(datamodule: FaceDataModule, output: Path) -> Figure:
+    images = datamodule.example_batch().get("image", torch.empty(0))
+    alt = f"{len(images)} of the {datamodule.num_samples:,} training images of {datamodule.num_classes:,} people."
+    return image_grid(output / "figures" / "training_images.png", images, title="Training images", alt=alt)
 
-    Lightning's callback saves nothing for such a method.
-    """
-    callbacks = trainer.checkpoint_callbacks
-    best = next((c.best_model_path for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor), "")
-    if best:
-        return Path(best)
-    path = output / "checkpoints" / "best.ckpt"
-    trainer.save_checkpoint(path)
-    return path
+
+def _best_checkpoint(trainer: L.Trainer) -> Path | None:
+    """Checkpoint with the best monitored metric, if the run kept one."""
+    callbacks = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+    path = next((c.best_model_path for c in callbacks), "")
+    return Path(path) if path else None

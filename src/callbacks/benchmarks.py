@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed
 
 from src.eval.embedding import assemble
@@ -21,7 +22,8 @@ class BenchmarkCallback(L.Callback):
 
     The datamodule holds the benchmarks and yields one validation loader for each, in the same order; the module's
     ``validation_step`` returns ``index``, ``embedding`` and ``flipped`` of a batch. Every rank embeds its share of the
-    images; the shares are gathered once. Metrics are logged as ``val/BENCHMARK/METRIC``.
+    images; the shares are gathered once. Metrics are logged as ``val/BENCHMARK/METRIC``; loggers get those of training
+    only, so that an evaluation afterwards adds no point to the curves.
 
     Attributes:
         scores: Result of the latest validation by benchmark name, curves included.
@@ -60,7 +62,8 @@ class BenchmarkCallback(L.Callback):
         for (name, benchmark), batches in zip(benchmarks.items(), self._batches, strict=True):
             score = benchmark.score(assemble(_gather(batches)))
             self.scores[name] = score
-            pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in score.metrics.items()})
+            metrics = {f"val/{name}/{metric}": value for metric, value in score.metrics.items()}
+            pl_module.log_dict(metrics, logger=trainer.state.fn == TrainerFn.FITTING)
         self._batches = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import uuid
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_info
 
 from src.files import atomic_write
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
 
 __all__ = ["RunCSVLogger", "wandb_logger"]
+
+log = logging.getLogger(__name__)
 
 
 class RunCSVLogger(CSVLogger):
@@ -71,7 +73,7 @@ def wandb_logger(save_dir: str, project: str, name: str, group: str | None, tags
 
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     later = f", upload later with `wandb sync {save_dir}/wandb/offline-run-*`" if mode == "offline" else ""
-    rank_zero_info(f"W&B: {mode}{later}")
+    log.info("W&B: %s%s", mode, later)
     id_file = Path(save_dir) / "wandb_id.txt"
     if not id_file.exists():
         with atomic_write(id_file, "w") as file:

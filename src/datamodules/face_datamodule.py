@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from src.datamodules.folder_dataset import FolderDataset
 from src.datamodules.image_dataset import ImageDataset
 from src.datamodules.loader import ResumableLoader
-from src.datamodules.sample import Sample
+from src.datamodules.sample import Sample, collate
 from src.datamodules.shard_dataset import ShardDataset
 
 if TYPE_CHECKING:
@@ -93,10 +93,20 @@ class FaceDataModule(LightningDataModule, ABC):
         """Number of training images."""
         return len(self.dataset)
 
+    def example_batch(self, count: int = 32) -> Sample:
+        """Return training samples spread over the dataset, not augmented; fewer where images cannot be read."""
+        rows = torch.linspace(0, self.num_samples - 1, min(count, self.num_samples)).long().unique()
+        return collate([self.dataset[int(row)] for row in rows])
+
     def setup(self, stage: str) -> None:
         """Check, before anything long starts, that identities can be learned from the data."""
         if stage == "fit":
             self.dataset.check_classes()
+
+    def teardown(self, stage: str) -> None:
+        """Say how many training images were skipped because they cannot be read."""
+        if stage == "fit":
+            self.dataset.report_unreadable()
 
     def train_dataloader(self) -> ResumableLoader:
         """Return this rank's share of the shuffled training data, from the restored position or the start."""
@@ -116,8 +126,8 @@ class FaceDataModule(LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Position in the training data, for the checkpoint.
 
-        Lightning would store it with its loops, but restores it there only in the middle of an epoch and only if nothing
-        opened the loader before.
+        Lightning would store it with its loops, but restores it there only in the middle of an epoch and only if
+        nothing opened the loader before.
         """
         return {"position": None if self._loader is None else self._loader.state_dict()}
 

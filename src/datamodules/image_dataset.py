@@ -81,6 +81,12 @@ class ImageDataset(Dataset[Sample | None], ABC):
             "Repair or remove them, or raise datamodule.max_bad_fraction."
         )
 
+    def report_unreadable(self) -> None:
+        """Log how many images were skipped, if any were."""
+        if count := int(self.unreadable.sum()):
+            first = "; ".join(self._describe_unreadable(3))
+            logger.warning("%s: skipped %d of %d images that cannot be read: %s", self.name, count, len(self), first)
+
     def _describe_unreadable(self, limit: int) -> list[str]:
         descriptions = []
         for index in self.unreadable.nonzero()[:limit, 0].tolist():
