@@ -36,6 +36,9 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
 warnings.filterwarnings("ignore", r"Experiment logs directory .* is not empty")
 warnings.filterwarnings("ignore", r"Checkpoint directory .* is not empty")
+# Every rank computes the same metrics, and repeats of images are dropped: see BenchmarkCallback.
+warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\(.*sync_dist=True")
+warnings.filterwarnings("ignore", r"Using `DistributedSampler` with the dataloaders")
 warnings.filterwarnings("ignore", r".*number of training batches .* is smaller than the logging interval")
 
 

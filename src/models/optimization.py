@@ -7,6 +7,7 @@ optimiser step (in Lightning ``interval: step``).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from src.errors import UserError
 
 __all__ = ["cosine", "parameter_groups", "polynomial", "step"]
+
+logger = logging.getLogger(__name__)
 
 
 def polynomial(
@@ -33,7 +36,7 @@ def polynomial(
         power: Exponent of the remaining share of the steps.
 
     Raises:
-        UserError: If the warm-up is longer than the run.
+        UserError: If the warm-up is negative.
     """
 
     def decay(progress: float) -> float:
@@ -59,7 +62,7 @@ def cosine(
         final_factor: Last learning rate as a share of the base rate.
 
     Raises:
-        UserError: If the warm-up is longer than the run.
+        UserError: If the warm-up is negative.
     """
 
     def decay(progress: float) -> float:
@@ -87,7 +90,7 @@ def step(
         gamma: Factor at each milestone.
 
     Raises:
-        UserError: If the warm-up is longer than the run.
+        UserError: If the warm-up is negative.
     """
     warmup_steps = _warmup_steps(total_steps, epoch_steps, warmup_epochs)
 
@@ -129,10 +132,9 @@ def _warmup_then_decay(
 
 
 def _warmup_steps(total_steps: int, epoch_steps: int, warmup_epochs: float) -> int:
+    if warmup_epochs < 0:
+        raise UserError(f"warmup_epochs={warmup_epochs}: expected 0 or more epochs")
     steps = round(warmup_epochs * epoch_steps)
-    if not 0 <= steps <= total_steps:
-        raise UserError(
-            f"warmup_epochs={warmup_epochs} is {steps} optimiser steps, but the run has {total_steps}: "
-            "lower it or train longer"
-        )
+    if steps > total_steps:
+        logger.warning("the run ends within its %g warm-up epochs: the learning rate only rises", warmup_epochs)
     return steps

@@ -51,10 +51,11 @@ def test_step_divides_at_milestones_in_epochs() -> None:
 
 
 @pytest.mark.parametrize("schedule", [polynomial, cosine, lambda *a: step(*a[:3], [1], a[3])])
-def test_warmup_longer_than_the_run_is_refused(schedule: Callable[..., LambdaLR]) -> None:
-    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    with pytest.raises(UserError, match="30 optimiser steps, but the run has 20"):
-        schedule(optimizer, 20, 10, 3.0)
+def test_a_run_within_its_warmup_only_rises(schedule: Callable[..., LambdaLR]) -> None:
+    rates = learning_rates(lambda o: schedule(o, 5, 10, 1.0), 5, base=1.0)
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    with pytest.raises(UserError, match="warmup_epochs=-1"):
+        learning_rates(lambda o: schedule(o, 5, 10, -1.0), 1, base=1.0)
 
 
 def test_parameter_groups_exempt_norm_bias_and_slopes() -> None:
