@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from src.apps.command_line import CONF, check
+from src.apps.overrides import CONF, check
 from src.datamodules.procfaces.faces_config import FacesConfig
 
 FACES = sorted(path.stem for path in (CONF / "faces").glob("*.yaml"))

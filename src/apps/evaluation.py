@@ -25,6 +25,7 @@ def evaluate(config: DictConfig) -> None:
         UserError: The checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
+    trainer = build_trainer(config)
     datamodule = build_datamodule(config)
     module = instantiate(config.model, head=instantiate(config.loss))
     checkpoint = None
@@ -33,7 +34,6 @@ def evaluate(config: DictConfig) -> None:
     else:
         checkpoint = find_checkpoint(config.ckpt_path, Path(config.paths.runs) / config.name)
         module.load_backbone(checkpoint)
-    trainer = build_trainer(config)
     label = "untrained" if checkpoint is None else checkpoint.stem
     results = run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint)
     if trainer.is_global_zero:

@@ -8,7 +8,8 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from src.apps.command_line import CONF, check, describe, user_errors
+from src.apps.command_line import describe, user_errors
+from src.apps.overrides import CONF, check
 
 __all__ = ["main"]
 

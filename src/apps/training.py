@@ -38,13 +38,13 @@ def train(config: DictConfig) -> float:
     output = Path(config.paths.output_dir)
     checkpoint = _checkpoint_to_continue(config, output)
     L.seed_everything(config.seed, workers=True, verbose=False)
+    trainer = build_trainer(config, first_step_of(checkpoint))
     datamodule = build_datamodule(config)
     check_monitor(config.monitor, datamodule)
     module = instantiate(config.model, head=instantiate(config.loss))
     module.save_hyperparameters(OmegaConf.to_container(config, resolve=True))
     if config.init_from is not None and checkpoint is None:
         module.load_backbone(config.init_from)
-    trainer = build_trainer(config, first_step_of(checkpoint))
     rows = []
     if config.evaluate_untrained:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))

@@ -17,6 +17,7 @@ from src.datamodules.image_dataset import ImageDataset
 from src.datamodules.loader import ResumableLoader
 from src.datamodules.sample import Sample, collate
 from src.datamodules.shard_dataset import ShardDataset
+from src.errors import UserError
 
 if TYPE_CHECKING:
     from src.datamodules.augmentation import FaceAugmentation
@@ -50,6 +51,9 @@ class FaceDataModule(LightningDataModule, ABC):
         max_bad_fraction: Largest fraction of unreadable images that is tolerated.
         augmentation: Applied to training batches; none by default.
         benchmarks: By name; validation embeds the images of each, see `src.callbacks.benchmarks`.
+
+    Raises:
+        UserError: A number is out of its range.
     """
 
     def __init__(
@@ -64,6 +68,11 @@ class FaceDataModule(LightningDataModule, ABC):
         benchmarks: Mapping[str, Benchmark] | None = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or num_workers < 0 or not 0 <= max_bad_fraction <= 1:
+            raise UserError(
+                "datamodule: expected batch_size of at least 1, num_workers of at least 0 and max_bad_fraction in 0..1; "
+                f"found {batch_size}, {num_workers} and {max_bad_fraction}"
+            )
         self.size = size
         self.batch_size = batch_size
         self.num_workers = num_workers

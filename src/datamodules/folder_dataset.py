@@ -25,7 +25,7 @@ from src.datamodules.decode import BadImage, decode
 from src.datamodules.image_dataset import ImageDataset
 from src.datamodules.landmarks import read_landmarks
 from src.datamodules.sample import Sample
-from src.errors import UserError
+from src.errors import UserError, check_choice
 
 __all__ = ["IMAGE_SUFFIXES", "FolderDataset"]
 
@@ -60,6 +60,7 @@ class FolderDataset(ImageDataset):
         missing_landmarks: Literal["error", "skip"] = "error",
         max_bad_fraction: float = 0.01,
     ) -> None:
+        check_choice("missing_landmarks", missing_landmarks, ("error", "skip"))
         self.root = Path(root)
         self.size = size
         files = list(_list_images(self.root))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from src.datamodules.verification_sets import VerificationImages, VerificationSet
-from src.errors import UserError
+from src.errors import UserError, check_choice
 from src.eval.embedding import Embeddings
 from src.eval.operating_points import Curves
 from src.eval.verification import FARS, VerificationResult, verify
@@ -46,8 +46,7 @@ class VerificationBenchmark:
     """
 
     def __init__(self, reader: Callable[[], VerificationSet], size: int = 112, flip: Flip = "sum") -> None:
-        if flip not in ("sum", "concat", "none"):
-            raise UserError(f"flip={flip!r} of a verification benchmark: expected sum, concat or none")
+        check_choice("flip", flip, get_args(Flip))
         self.reader = reader
         self.size = size
         self.flip = flip

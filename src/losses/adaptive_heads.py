@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from src.errors import check_choice
 from src.losses import margins
 from src.losses.heads import MarginHead
 from src.losses.margins import Gradient
@@ -44,6 +47,7 @@ class AdaFaceHead(MarginHead):
         filter_threshold: float = 0.0,
     ) -> None:
         super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
         self.margin = margin
         self.concentration = concentration
         self.momentum = momentum

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.errors import UserError, check_choice
 from src.losses import margins
 from src.losses.margins import Gradient, Guard
 
@@ -149,6 +149,8 @@ class ArcFaceHead(MarginHead):
         filter_threshold: float = 0.0,
     ) -> None:
         super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
+        check_choice("guard", guard, get_args(Guard))
         self.margin = margin
         self.margin_gradient = margin_gradient
         self.guard = guard
@@ -189,6 +191,8 @@ class CombinedMarginHead(MarginHead):
         filter_threshold: float = 0.0,
     ) -> None:
         super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
+        check_choice("compat", compat, ("none", "insightface"))
         if compat == "insightface" and m3 > 0:
             m1, m2 = 1.0, 0.0
         elif compat == "insightface" and m1 != 1:

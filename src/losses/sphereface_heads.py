@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.errors import check_choice
 from src.losses import margins
 from src.losses.heads import MarginHead
 
@@ -91,6 +92,7 @@ class SphereFaceRHead(MarginHead):
     ) -> None:
         super().__init__(embedding_size, num_classes, scale, filter_threshold)
         self.margin = margin
+        check_choice("version", version, ("v0", "v1"))
         self.version = version
         self.loss_weight = loss_weight
 

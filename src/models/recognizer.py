@@ -43,6 +43,8 @@ class FaceRecognizer(EmbeddingModule):
         decay_norm_and_bias: bool = True,
     ) -> None:
         super().__init__(backbone)
+        with torch.device("meta"):  # a wrong argument of the head shows here, not when training starts
+            head(embedding_size=1, num_classes=2)
         self.head: MarginHead | None = None
         self._make_head = head
         self._make_optimizer = optimizer

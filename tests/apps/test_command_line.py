@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.apps.command_line import CONF, check
+from src.apps.overrides import CONF, check
 from src.errors import UserError
 
 ROOT = CONF.parent
@@ -90,6 +90,25 @@ def test_sweep_values_are_checked() -> None:
 
 def test_override_that_cannot_be_read() -> None:
     assert "'seed=[1'" in message("experiment=arcface", "seed=[1")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.max_epochs=abc", "trainer.max_epochs: expected a whole number, such as the default 12; found 'abc'"),
+        ("model.optimizer.lr=fast", "model.optimizer.lr: expected a number, such as the default 0.1; found 'fast'"),
+        ("seed=1.5", "seed: expected a whole number"),
+        ("evaluate_untrained=3x", "evaluate_untrained: expected true or false"),
+        ("trainer.max_epochs=true", "trainer.max_epochs: expected a whole number"),
+    ],
+)
+def test_a_value_of_another_kind(override: str, expected: str) -> None:
+    assert expected in message("experiment=arcface", override)
+
+
+def test_numbers_of_any_spelling_null_and_interpolations_pass() -> None:
+    overrides = ["trainer.devices=auto", "model.optimizer.lr=1", "loss.margin=3e-1", "trainer.max_epochs=null"]
+    assert check("train", ["experiment=arcface", *overrides, "datamodule.size='${faces.size}'"])
 
 
 def test_own_config_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.apps.command_line import CONF
+from src.apps.overrides import CONF
 
 TINY = (
     "faces=ci32",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.apps.command_line import CONF
+from src.apps.overrides import CONF
 
 ROOT = CONF.parent
 TINY = ("experiment=arcface", "faces=ci32", "benchmark=lfw", "datamodule.num_workers=0", "trainer.log_every_n_steps=1")
@@ -138,7 +138,17 @@ def test_a_missing_benchmark_is_named_before_training(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_monitor_that_nobody_logs(root: Path) -> None:
-    result = run(root, "train.py", *TINY, "name=monitor", "monitor=val/lfw/acc")
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("monitor=val/lfw/acc", "val/lfw/accuracy"),
+        ("loss.guard=lnear", "guard: expected none, linear or easy, found 'lnear'"),
+        ("trainer.precision=bf61", "'bf16-mixed'"),
+    ],
+)
+def test_a_value_that_does_not_exist_lists_the_choices(root: Path, override: str, expected: str) -> None:
+    result = run(root, "train.py", *TINY, "name=wrong", override)
     assert result.returncode == 1
-    assert "val/lfw/accuracy" in result.stderr
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (root / "runs/wrong/metrics.csv").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from src.datamodules.procfaces.identities import AttributeMode
-from src.errors import UserError
+from src.errors import UserError, check_choice
 
 __all__ = ["BENCHMARKS", "FOLDS", "FacesConfig"]
 
@@ -66,8 +66,7 @@ class FacesConfig:
         for field in fields(self):
             if field.name in _RANGES:
                 self._check_number(field.name, whole=field.type == "int")
-        if self.attribute_balance not in ("iid", "exact"):
-            raise UserError(f"attribute_balance: expected iid or exact, found {self.attribute_balance!r}")
+        check_choice("attribute_balance", self.attribute_balance, ("iid", "exact"))
         unknown = set(self.benchmarks) - set(BENCHMARKS)
         if unknown or len(set(self.benchmarks)) != len(self.benchmarks):
             raise UserError(

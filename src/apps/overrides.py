@@ -1,0 +1,190 @@
+"""What was typed after a command, held against the configs that there are.
+
+Nothing here imports torch, so a typo is answered in half a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import UserError
+
+__all__ = ["CONF", "Groups", "check", "parse", "visible_groups"]
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def check(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose ``config_name`` with ``overrides`` as a dry run and explain every mistake in them.
+
+    Of a sweep (``key=a,b``) each choice of a group is checked and the first value of a key is composed.
+
+    Args:
+        config_name: Primary config in ``conf/``, without its extension.
+        overrides: As typed, e.g. ``["experiment=arcface", "trainer.max_epochs=3"]``.
+
+    Returns:
+        The composed config with its ``hydra`` node, interpolations unresolved.
+
+    Raises:
+        UserError: An override cannot be parsed, names an unknown group, member or key, has a value of another kind than
+            the default, or a value is missing. The message lists the nearest names.
+    """
+    parsed = parse(overrides)
+    with visible_groups(config_name, parsed) as groups:
+        _check_groups(groups, parsed)
+        chosen = [o for o in parsed if groups.members(o.key_or_group) or o.key_or_group == "hydra.searchpath"]
+        defaults = _compose(config_name, chosen)
+        _check_keys(groups, defaults, parsed)
+        _check_values(defaults, parsed)
+        config = _compose(config_name, parsed)
+    _check_missing(config)
+    return config
+
+
+class Groups:
+    """The config groups that a command line can see, its own search path included."""
+
+    def __init__(self, config_name: str, search_path: list[str]) -> None:
+        self._loader = GlobalHydra.instance().config_loader()
+        self._config_name = config_name
+        self._search_path = search_path
+
+    def names(self) -> list[str]:
+        """Top-level groups."""
+        return self._loader.list_groups("")
+
+    def members(self, group: str) -> list[str]:
+        """Members of ``group``; none if there is no such group."""
+        return self._loader.get_group_options(
+            group, results_filter=ObjectType.CONFIG, config_name=self._config_name, overrides=self._search_path
+        )
+
+
+@contextmanager
+def visible_groups(config_name: str, overrides: Iterable[Override]) -> Iterator[Groups]:
+    """Groups that a command with these overrides sees; Hydra is initialised within the block."""
+    search_path = [str(o.input_line) for o in overrides if o.key_or_group == "hydra.searchpath"]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield Groups(config_name, search_path)
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides; raises UserError for one that has no ``KEY=VALUE`` form."""
+    parser = OverridesParser.create()
+    parsed = []
+    for override in overrides:
+        try:
+            parsed.append(parser.parse_override(override))
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot read the override {override!r}: {reason}\nExpected KEY=VALUE.") from None
+    return parsed
+
+
+def _compose(config_name: str, overrides: Iterable[Override]) -> DictConfig:
+    lines = []
+    for override in overrides:
+        line = str(override.input_line)
+        if override.is_sweep_override():
+            line = f"{line.split('=', 1)[0]}={next(override.sweep_string_iterator())}"
+        lines.append(line)
+    try:
+        return compose(config_name, overrides=lines, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(str(error).strip()) from None
+
+
+def _members(override: Override) -> list[str]:
+    """Names that a group override chooses: one, a list, or those of a sweep."""
+    values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    return [str(item) for item in flat if item is not None]
+
+
+def _check_groups(groups: Groups, overrides: Iterable[Override]) -> None:
+    for override in overrides:
+        group = override.key_or_group
+        options = groups.members(group)
+        if not options or override.is_delete():
+            continue
+        for member in _members(override):
+            folder, _, leaf = member.rpartition("/")
+            if leaf not in groups.members(f"{group}/{folder}" if folder else group):
+                raise UserError(_unknown(f"{group}={member}", member, options, f"members of {group}"))
+
+
+def _check_keys(groups: Groups, config: DictConfig, overrides: Iterable[Override]) -> None:
+    for override in overrides:
+        key = override.key_or_group
+        if groups.members(key) or override.is_add() or override.is_force_add() or key.startswith("hydra"):
+            continue
+        parent, _, leaf = key.rpartition(".")
+        node = OmegaConf.select(config, parent, throw_on_missing=False) if parent else config
+        if isinstance(node, DictConfig):
+            if leaf in node.keys():  # noqa: SIM118 - `in node` is False for a value that is still missing
+                continue
+            prefix = f"{parent}." if parent else ""
+            siblings = [f"{prefix}{name}" for name in map(str, node)] + ([] if parent else groups.names())
+        else:
+            siblings = [str(name) for name in config]
+        near = siblings + [name for name, _ in _flatten(config) if name.rpartition(".")[2] == leaf]
+        raise UserError(
+            _unknown(key, key, near, "keys there")
+            + f"\nTo add a key that the config does not have, write +{override.input_line}"
+        )
+
+
+def _check_values(defaults: DictConfig, overrides: Iterable[Override]) -> None:
+    """Refuse text where the default is a number or a switch; ``auto`` and interpolations are let through."""
+    for override in overrides:
+        default = OmegaConf.select(defaults, override.key_or_group, throw_on_resolution_failure=False)
+        kind = _KINDS.get(type(default))
+        if kind is None or override.is_sweep_override():
+            continue
+        value = override.value()
+        if isinstance(value, bool) or (isinstance(value, str) and value != "auto" and "${" not in value):
+            fits = isinstance(value, bool) and isinstance(default, bool)
+        else:
+            fits = not (isinstance(default, int) and isinstance(value, float))
+        if not fits:
+            raise UserError(f"{override.key_or_group}: expected {kind}, such as the default {default}; found {value!r}")
+
+
+def _check_missing(config: DictConfig) -> None:
+    nodes = [str(node) for node in config if node != "hydra"]
+    missing = [name for name, value in _flatten(OmegaConf.masked_copy(config, nodes)) if value._is_missing()]
+    if missing:
+        given = " ".join(f"{key}=..." for key in missing)
+        raise UserError(f"no value for {', '.join(missing)}\nGive one on the command line: {given}")
+
+
+def _flatten(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and nodes of all keys below ``node``; interpolations are not followed."""
+    for key in map(str, node):
+        name, child = f"{prefix}{key}", node._get_node(key)
+        yield name, child
+        if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
+            yield from _flatten(child, f"{name}.")
+
+
+def _unknown(what: str, name: str, choices: Sequence[str], title: str) -> str:
+    choices = sorted(set(choices))
+    near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{what} does not exist.{hint}\n{title}: {', '.join(choices)}"
