@@ -70,8 +70,8 @@ class FaceDataModule(LightningDataModule, ABC):
         super().__init__()
         if batch_size < 1 or num_workers < 0 or not 0 <= max_bad_fraction <= 1:
             raise UserError(
-                "datamodule: expected batch_size of at least 1, num_workers of at least 0 and max_bad_fraction in 0..1; "
-                f"found {batch_size}, {num_workers} and {max_bad_fraction}"
+                "datamodule: expected batch_size of at least 1, num_workers of at least 0 and max_bad_fraction "
+                f"between 0 and 1; found {batch_size}, {num_workers} and {max_bad_fraction}"
             )
         self.size = size
         self.batch_size = batch_size

@@ -76,7 +76,7 @@ def test_refuses_wrong_embeddings_and_settings() -> None:
         benchmark_with("none").score(Embeddings(embeddings.original[:79]))
     with pytest.raises(UserError, match="toy: flip=sum needs embeddings of the mirror images"):
         benchmark_with("sum").score(Embeddings(embeddings.original))
-    with pytest.raises(UserError, match="flip: expected .*found 'add'"):
+    with pytest.raises(UserError, match=r"flip: expected .*found 'add'"):
         benchmark_with("add")
 
 
