@@ -35,7 +35,17 @@ REQUIRED = {
 }
 MEMBERS = [
     f"{group}={path.stem}"
-    for group in ("datamodule", "faces", "loss", "model", "model/backbone", "model/optimizer", "trainer", "logger")
+    for group in (
+        "benchmark",
+        "datamodule",
+        "faces",
+        "loss",
+        "model",
+        "model/backbone",
+        "model/optimizer",
+        "trainer",
+        "logger",
+    )
     for path in sorted((CONF / group).glob("*.yaml"))
     if (group, path.stem) not in {("datamodule", "defaults"), ("model", "eigenfaces")}
 ]
