@@ -47,7 +47,7 @@ MEMBERS = [
         "logger",
     )
     for path in sorted((CONF / group).glob("*.yaml"))
-    if (group, path.stem) not in {("datamodule", "defaults"), ("model", "eigenfaces")}
+    if (group, path.stem) != ("model", "eigenfaces")
 ]
 
 
