@@ -28,7 +28,7 @@ from src.eval.report import write_report
 from src.eval.results import Results, write_results
 from src.eval.table import print_results
 
-__all__ = ["build_datamodule", "build_trainer", "check_monitor", "evaluate", "write_outputs"]
+__all__ = ["build_datamodule", "build_trainer", "check_monitor", "evaluate", "first_step_of", "write_outputs"]
 
 # Lightning reports each absent accelerator and its own product on every start.
 for _name in ("lightning.pytorch", "lightning.fabric"):
