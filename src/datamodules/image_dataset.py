@@ -89,7 +89,8 @@ class ImageDataset(Dataset[Sample | None], ABC):
 
     def _describe_unreadable(self, limit: int) -> list[str]:
         descriptions = []
-        for index in self.unreadable.nonzero()[:limit, 0].tolist():
+        # A copy: worker processes still write to the original, and nonzero fails when its count changes meanwhile.
+        for index in self.unreadable.clone().nonzero()[:limit, 0].tolist():
             try:
                 self.read(index)
                 descriptions.append(f"{self.key(index)}: readable again")

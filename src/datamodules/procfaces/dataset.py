@@ -120,7 +120,8 @@ class _Speed(ProgressColumn):
 
 def _build_missing(root: Path, config: FacesConfig, parts: list[Part], processes: int) -> None:
     finished = read_parts(root / BUILDING, config)
-    if not finished and (foreign := [path.name for path in root.iterdir() if not path.name.startswith(".")]):
+    is_new = not (root / BUILDING).exists()
+    if is_new and (foreign := [path.name for path in root.iterdir() if not path.name.startswith(".")]):
         raise UserError(f"{root}: expected a new or empty folder, found {', '.join(sorted(foreign)[:3])} in it")
     missing = [part for part in parts if part.name not in finished]
     check_space(root, sum(part.bytes_on_disk for part in missing))

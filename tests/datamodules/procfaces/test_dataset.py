@@ -29,6 +29,7 @@ from src.datamodules.procfaces.dataset import build, verify
 from src.datamodules.procfaces.drawing import Photograph, Scene, draw_here
 from src.datamodules.procfaces.faces_config import FOLDS
 from src.datamodules.procfaces.protocols import Shots, photo_pairs
+from src.datamodules.procfaces.storage import write_record
 from src.datamodules.shards import ShardIndex
 from src.datamodules.verification_pairs import read_lfw_pairs
 from src.datamodules.verification_sets import read_bin
@@ -282,3 +283,13 @@ def test_command_prints_what_was_written(root: Path, capsys: pytest.CaptureFixtu
     assert "agedb_30.bin" in printed
     assert "112 px" in printed
     assert "0.00 of 255" in printed
+
+
+def test_a_part_that_was_renamed_but_not_recorded_is_made_again(tmp_path: Path, plain_sheet: None) -> None:
+    folder = tmp_path / "faces"
+    write_record(folder / "building.json", TRAIN_ONLY, {})
+    (folder / "train").mkdir()
+    (folder / "train" / "leftover.tar").touch()
+    build(folder, TRAIN_ONLY, processes=1)
+    assert verify(folder, TRAIN_ONLY, samples=2) == 0
+    assert not (folder / "train" / "leftover.tar").exists()
