@@ -9,10 +9,11 @@ import torch
 
 from src.errors import UserError
 
-__all__ = ["read_landmarks"]
+__all__ = ["HEADER", "read_landmarks"]
 
 _POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-_HEADER = ["file", *(f"{point}_{axis}" for point in _POINTS for axis in "xy")]
+HEADER = ["file", *(f"{point}_{axis}" for point in _POINTS for axis in "xy")]
+"""First line of the file."""
 
 
 def read_landmarks(path: Path | str) -> dict[str, torch.Tensor]:
@@ -34,8 +35,8 @@ def read_landmarks(path: Path | str) -> dict[str, torch.Tensor]:
     landmarks: dict[str, torch.Tensor] = {}
     with file:
         rows = csv.reader(file)
-        if (header := next(rows, [])) != _HEADER:
-            raise UserError(f"{path}: the first line is {','.join(header)!r}, expected {','.join(_HEADER)!r}")
+        if (header := next(rows, [])) != HEADER:
+            raise UserError(f"{path}: the first line is {','.join(header)!r}, expected {','.join(HEADER)!r}")
         for row in rows:
             try:
                 name, *numbers = row

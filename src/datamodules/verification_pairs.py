@@ -12,8 +12,8 @@ import torch
 
 from src.datamodules.alignment import align, resize
 from src.datamodules.decode import BadImage, decode
-from src.datamodules.folder_dataset import IMAGE_SUFFIXES
 from src.datamodules.landmarks import read_landmarks
+from src.datamodules.sources.file_source import IMAGE_SUFFIXES
 from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError
 

@@ -1,0 +1,1 @@
+"""Where encoded face images come from: one reader per format that labs keep them in."""
