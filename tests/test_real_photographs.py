@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from src.datamodules.folder_dataset import FolderDataset
-from src.datamodules.sample import collate
+from src.datamodules.face_dataset import FaceDataset
+from src.datamodules.sample import to_float
+from src.datamodules.sources.class_folders import ClassFolders
 from src.eval.embedding import Embeddings
 from src.eval.verification_benchmarks import lfw
 from src.models.networks.whitened_pca import WhitenedPCA
@@ -35,9 +36,9 @@ def test_pairs_are_ten_folds_of_thirty_and_thirty(photographs: Path) -> None:
 
 @pytest.mark.slow
 def test_eigenfaces_of_aligned_faces_beat_chance_by_far(photographs: Path) -> None:
-    dataset = FolderDataset(photographs / "train", size=SIZE, landmarks=photographs / "landmarks.csv")
-    assert (len(dataset), len(dataset.classes)) == (1565, 80)
-    images = torch.cat([batch["image"] for batch in DataLoader(dataset, batch_size=256, collate_fn=collate)])
+    source = ClassFolders(photographs / "train", landmarks=photographs / "landmarks.csv")
+    assert (len(source), len(source.classes)) == (1565, 80)
+    images = to_float(FaceDataset(source, size=SIZE, align=True).read(range(len(source)))["image"])
     network = WhitenedPCA(128, SIZE)
     network.fit(images.numpy())
 

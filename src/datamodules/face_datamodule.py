@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from src.datamodules.folder_dataset import FolderDataset
-from src.datamodules.image_dataset import ImageDataset
+from src.datamodules.backends.backend import BACKENDS, make_backend
+from src.datamodules.face_dataset import FaceDataset
 from src.datamodules.loader import ResumableLoader
-from src.datamodules.sample import Sample, collate
-from src.datamodules.shard_dataset import ShardDataset
-from src.errors import UserError
+from src.datamodules.sample import Sample, to_float_images
+from src.datamodules.sampling import Sampling, Shuffled
+from src.datamodules.sources.source import FaceSource
+from src.errors import UserError, check_choice
 
 if TYPE_CHECKING:
     from src.datamodules.augmentation import FaceAugmentation
 
-__all__ = ["FaceDataModule", "FolderDataModule", "ShardDataModule"]
+__all__ = ["FaceDataModule"]
 
 
 class Benchmark(Protocol):
@@ -40,13 +39,18 @@ class Benchmark(Protocol):
         """Metrics and curves of the embeddings of all images."""
 
 
-class FaceDataModule(LightningDataModule, ABC):
+class FaceDataModule(LightningDataModule):
     """Training batches of faces, resumable in the middle of an epoch, augmented on the device.
 
     Args:
+        source: Opens the collection of encoded images; called when it is first needed.
         size: Side of the images in pixels.
+        fields: Sample keys to yield besides `key`, see `face_dataset.FIELDS`.
+        align: Align the images to the template by the landmarks of the source.
         batch_size: Samples per batch and device.
-        num_workers: Loader processes per device.
+        sampling: Makes the order of the images from (source, batch size, seed=); shuffled by default.
+        backend: Decoder, one of `backends.backend.BACKENDS`.
+        num_workers: Decoding threads per device; for validation, loader processes.
         seed: Of the order and the augmentation.
         max_bad_fraction: Largest fraction of unreadable images that is tolerated.
         augmentation: Applied to training batches; none by default.
@@ -58,9 +62,14 @@ class FaceDataModule(LightningDataModule, ABC):
 
     def __init__(
         self,
+        source: Callable[[], FaceSource],
         *,
         size: int = 112,
+        fields: Sequence[str] = ("image", "label"),
+        align: bool = False,
         batch_size: int = 64,
+        sampling: Callable[..., Sampling] = Shuffled,
+        backend: str = "auto",
         num_workers: int = 2,
         seed: int = 0,
         max_bad_fraction: float = 0.01,
@@ -73,8 +82,14 @@ class FaceDataModule(LightningDataModule, ABC):
                 "datamodule: expected batch_size of at least 1, num_workers of at least 0 and max_bad_fraction "
                 f"between 0 and 1; found {batch_size}, {num_workers} and {max_bad_fraction}"
             )
+        check_choice("datamodule.backend", backend, BACKENDS)
+        self.source = source
         self.size = size
+        self.fields = tuple(fields)
+        self.align = align
         self.batch_size = batch_size
+        self.sampling = sampling
+        self.backend = backend
         self.num_workers = num_workers
         self.seed = seed
         self.max_bad_fraction = max_bad_fraction
@@ -83,19 +98,21 @@ class FaceDataModule(LightningDataModule, ABC):
         self._loader: ResumableLoader | None = None
         self._position: dict[str, Any] | None = None
 
-    @abstractmethod
-    def make_dataset(self) -> ImageDataset:
-        """Open the training data."""
-
     @cached_property
-    def dataset(self) -> ImageDataset:
+    def dataset(self) -> FaceDataset:
         """The training data, opened on first use."""
-        return self.make_dataset()
+        return FaceDataset(
+            self.source(),
+            size=self.size,
+            fields=self.fields,
+            align=self.align,
+            max_bad_fraction=self.max_bad_fraction,
+        )
 
     @property
     def num_classes(self) -> int:
         """Number of identities."""
-        return len(self.dataset.classes)
+        return len(self.dataset.source.classes)
 
     @property
     def num_samples(self) -> int:
@@ -105,7 +122,7 @@ class FaceDataModule(LightningDataModule, ABC):
     def example_batch(self, count: int = 32) -> Sample:
         """Return training samples spread over the dataset, not augmented; fewer where images cannot be read."""
         rows = torch.linspace(0, self.num_samples - 1, min(count, self.num_samples)).long().unique()
-        return collate([self.dataset[int(row)] for row in rows])
+        return to_float_images(self.dataset.read(rows.tolist()))
 
     def setup(self, stage: str) -> None:
         """Check, before anything long starts, that identities can be learned from the data."""
@@ -113,20 +130,36 @@ class FaceDataModule(LightningDataModule, ABC):
             self.dataset.check_classes()
 
     def teardown(self, stage: str) -> None:
-        """Say how many training images were skipped because they cannot be read."""
+        """End the loader and say how many training images were skipped because they cannot be read."""
         if stage == "fit":
+            self._close_loader()
             self.dataset.report_unreadable()
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Leave no thread behind when training fails or is interrupted."""
+        self._close_loader()
+
+    def _close_loader(self) -> None:
+        if self._loader is not None:
+            self._loader.close()
+
     def train_dataloader(self) -> ResumableLoader:
-        """Return this rank's share of the shuffled training data, from the restored position or the start."""
+        """Return this rank's share of the training data, from the restored position or the start."""
+        self._close_loader()
+        trainer = self.trainer
+        backend = make_backend(
+            self.backend,
+            self.dataset,
+            batch_size=self.batch_size,
+            threads=self.num_workers,
+            device=trainer.strategy.root_device if trainer else None,
+        )
         self._loader = ResumableLoader(
             self.dataset,
-            self.batch_size,
-            seed=self.seed,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            self.sampling(self.dataset.source, self.batch_size, seed=self.seed),
+            backend,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
         )
         if self._position is not None:
             self._loader.load_state_dict(self._position)
@@ -159,70 +192,10 @@ class FaceDataModule(LightningDataModule, ABC):
         ]
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
-        """Augment training batches; leave all others alone."""
-        if self.augmentation is None or self._loader is None or not (self.trainer and self.trainer.training):
+        """Make training images floats and augment them; leave all other batches alone."""
+        if self._loader is None or not (self.trainer and self.trainer.training):
+            return batch
+        batch = to_float_images(batch)
+        if self.augmentation is None:
             return batch
         return self.augmentation(batch, seed=self.seed, step=self._loader.step, rank=self.trainer.global_rank)
-
-
-class ShardDataModule(FaceDataModule):
-    """Training data from a folder of WebDataset shards.
-
-    Args:
-        root: Folder with the tars and their `index.json`.
-        fields: Sample keys to yield besides `key`: image, nir, label, attribute, feature, landmarks.
-        align: Align the images to the template by the landmarks in the shards.
-        **options: See `FaceDataModule`.
-    """
-
-    def __init__(
-        self, root: Path | str, *, fields: Sequence[str] = ("image", "label"), align: bool = False, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self.root = Path(root)
-        self.fields = tuple(fields)
-        self.align = align
-
-    def make_dataset(self) -> ShardDataset:
-        """Open the shards."""
-        return ShardDataset(
-            self.root,
-            size=self.size,
-            fields=self.fields,
-            align=self.align,
-            max_bad_fraction=self.max_bad_fraction,
-        )
-
-
-class FolderDataModule(FaceDataModule):
-    """Training data from a folder of images per class.
-
-    Args:
-        root: Folder of class folders.
-        landmarks: CSV file (see `landmarks.read_landmarks`) to align the images by.
-        missing_landmarks: What to do about images without a row in it: stop, or leave them out.
-        **options: See `FaceDataModule`.
-    """
-
-    def __init__(
-        self,
-        root: Path | str,
-        *,
-        landmarks: Path | str | None = None,
-        missing_landmarks: Literal["error", "skip"] = "error",
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.root = Path(root)
-        self.landmarks = landmarks
-        self.missing_landmarks = missing_landmarks
-
-    def make_dataset(self) -> FolderDataset:
-        """List the images."""
-        return FolderDataset(
-            self.root,
-            size=self.size,
-            landmarks=self.landmarks,
-            missing_landmarks=self.missing_landmarks,
-            max_bad_fraction=self.max_bad_fraction,
-        )

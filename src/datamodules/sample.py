@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 import torch
 
-__all__ = ["UNKNOWN", "Sample", "collate", "to_float"]
+__all__ = ["UNKNOWN", "Sample", "to_float", "to_float_images"]
 
 UNKNOWN = -1
 """The attribute of a face of unknown gender."""
@@ -16,8 +15,8 @@ UNKNOWN = -1
 class Sample(TypedDict, total=False):
     """A batch of faces; a datamodule yields the subset of the keys that its config asks for.
 
-    A dataset's single sample has the same keys without the batch axis, and its images are still uint8
-    [H, W, C] in [0, 255]: `collate` turns them into floats once per batch.
+    Between decoder and device the images are uint8 [B, H, W, C] in [0, 255], a quarter of the size; `to_float_images`
+    makes them what stands here.
     """
 
     image: torch.Tensor
@@ -48,23 +47,17 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return images.movedim(-1, -3).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 
-def collate(samples: Sequence[Sample | None]) -> Sample:
-    """Stack single samples into a batch.
+def to_float_images(sample: Sample) -> Sample:
+    """Turn the decoded images of a batch into network input; all else stays.
 
     Args:
-        samples: Samples of one dataset, images uint8 [H, W, C]; None stands for an unreadable image and is dropped.
+        sample: A batch whose images are uint8 [B, H, W, C]; those that are floats already are left alone.
 
     Returns:
-        The batch, images float32 in [-1, 1]; empty if every entry is None.
+        A new batch, images float32 [B, C, H, W] in [-1, 1].
     """
-    readable = [sample for sample in samples if sample is not None]
-    batch = Sample()
-    if not readable:
-        return batch
-    for name in readable[0]:
-        values = [sample[name] for sample in readable]  # type: ignore[literal-required]
-        if name in ("image", "nir"):
-            batch[name] = to_float(torch.stack(values))  # type: ignore[literal-required]
-        else:
-            batch[name] = values if name == "key" else torch.stack(values)  # type: ignore[literal-required]
-    return batch
+    result = sample.copy()
+    for name in ("image", "nir"):
+        if name in sample and sample[name].dtype == torch.uint8:
+            result[name] = to_float(sample[name])
+    return result

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.datamodules.shard_scan import ShardTable, scan_shard
+from src.datamodules.storage import Location
 from src.errors import UserError
 from src.files import atomic_write
 
@@ -46,7 +46,7 @@ class ShardIndex:
     bytes each), bound to one another by a checksum.
 
     Attributes:
-        root: The folder.
+        root: The folder, local or remote.
         shards: Its tars.
         classes: Class name per class number.
         resolution: Side of the square images in pixels; None if unknown.
@@ -59,7 +59,7 @@ class ShardIndex:
         size: int32 [N, 4], its length in bytes.
     """
 
-    root: Path
+    root: Location
     shards: tuple[Shard, ...]
     classes: list[str]
     resolution: int | None
@@ -96,26 +96,31 @@ class ShardIndex:
     def load(cls, root: Path | str) -> ShardIndex:
         """Open the index of a dataset and check the folder against it, reading no tar.
 
+        Of the tars behind a URL only the names are checked, of those behind a pipe nothing.
+
+        Args:
+            root: Folder, fsspec URL, or `pipe:COMMAND` with `{name}` in it.
+
         Raises:
             UserError: The index is missing or damaged, or does not belong to the tars beside it; a tar is truncated;
                 a key occurs twice or is unsafe.
         """
-        root = Path(root)
-        manifest_path = root / _MANIFEST
-        if not manifest_path.is_file():
+        location = Location(root)
+        manifest_path = location / _MANIFEST
+        if not (location.is_pipe or manifest_path.exists()):
             raise UserError(
                 f"{manifest_path}: not found, so {root} is not a whole dataset. Give the folder that holds index.json; "
-                "for tars made elsewhere write one with `ShardIndex.scan(root).save()`."
+                f"for tars made elsewhere write one with `privface index root={root}`."
             )
         try:
             manifest = json.loads(manifest_path.read_bytes())
             if manifest["schema"] != _SCHEMA:
                 raise UserError(f"{manifest_path}: schema {manifest['schema']!r}, expected {_SCHEMA}; make it again")
             shards = tuple(Shard(**shard) for shard in manifest["shards"])
-            _check_tars(root, shards)
-            table = _load_table(root / _TABLE, manifest["table_sha256"])
+            _check_tars(location, shards)
+            table = _load_table(location / _TABLE, manifest["table_sha256"])
             index = cls(
-                root, shards, manifest["classes"], manifest["resolution"], manifest["attributes"],
+                location, shards, manifest["classes"], manifest["resolution"], manifest["attributes"],
                 *(table[name] for name in _COLUMNS),
             )  # fmt: skip
         except UserError:
@@ -132,7 +137,9 @@ class ShardIndex:
         Raises:
             UserError: No tar, a truncated tar, a key that occurs twice, an unsafe member name, no class number.
         """
-        root = Path(root)
+        if not Location(root).is_local:
+            raise UserError(f"{root}: tars are read where they lie; make the index there, and upload it with them")
+        root = Location(root).path
         paths = sorted(root.glob("*.tar"))
         if not paths:
             raise UserError(f"{root}: no *.tar found; give the folder that holds the shards")
@@ -155,30 +162,30 @@ class ShardIndex:
                 if subjects.setdefault(label, subject) != subject:
                     raise UserError(f"{root}: class {label} is called both {subjects[label]!r} and {subject!r}")
 
-        def column(name: str, dtype: type) -> np.ndarray:
-            return np.array(list(chain.from_iterable(getattr(table, name) for table in tables)), dtype)
+        def column(name: str) -> np.ndarray:
+            return np.concatenate([getattr(table, name) for table in tables])
 
         index = cls(
-            root=root,
+            root=Location(root),
             shards=tuple(Shard(table.file, table.size, table.sha256, len(table.keys)) for table in tables),
             classes=[subjects.get(label, "") for label in range(max(subjects) + 1)],
             resolution=resolution,
             attributes=attributes,
-            keys=np.array([key.encode() for table in tables for key in table.keys]),
+            keys=column("keys"),
             shard=np.repeat(np.arange(len(tables), dtype=np.int32), [len(table.keys) for table in tables]),
-            label=column("labels", np.int32),
-            attribute=column("attributes", np.int8),
-            offset=column("offsets", np.int64),
-            size=column("sizes", np.int32),
+            label=column("labels"),
+            attribute=column("attributes"),
+            offset=column("offsets"),
+            size=column("sizes"),
         )
         index._check_rows()
         return index
 
     def save(self) -> None:
-        """Write `index.npz`, then `index.json`, which makes the folder a dataset."""
+        """Write `index.npz`, then `index.json`, which makes the local folder a dataset."""
         buffer = BytesIO()
         np.savez(buffer, **{name: getattr(self, name) for name in _COLUMNS})
-        with atomic_write(self.root / _TABLE) as file:
+        with atomic_write(self.root.path / _TABLE) as file:
             file.write(buffer.getbuffer())
         manifest = {
             "schema": _SCHEMA,
@@ -190,7 +197,7 @@ class ShardIndex:
             "table_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
             "attributes": dict(self.attributes),
         }
-        with atomic_write(self.root / _MANIFEST, "w") as file:
+        with atomic_write(self.root.path / _MANIFEST, "w") as file:
             json.dump(manifest, file, ensure_ascii=False, indent=1)
 
     def _check_rows(self) -> None:
@@ -208,29 +215,32 @@ class ShardIndex:
             raise UserError(f"{self.root / _TABLE}: points past the end of a tar; make the index again")
 
 
-def _check_tars(root: Path, shards: Sequence[Shard]) -> None:
+def _check_tars(root: Location, shards: Sequence[Shard]) -> None:
     for shard in shards:
         if Path(shard.file).name != shard.file:
             raise UserError(f"{root / _MANIFEST}: unsafe shard name {shard.file!r}; expected a name without folders")
+    if root.is_pipe:
+        return
+    found = {path.name for path in root.path.glob("*.tar")} if root.is_local else set(root.files())
+    for shard in shards:
         path = root / shard.file
-        if not path.is_file():
+        if shard.file not in found:
             raise UserError(f"{path}: not found, though {_MANIFEST} lists it; copy it, or make the index again")
-        if (found := path.stat().st_size) != shard.bytes:
-            reason = "the tar is truncated" if found < shard.bytes else "the index belongs to another dataset"
-            raise UserError(f"{path}: {found} bytes, expected {shard.bytes}: {reason}; copy both again")
-    if extra := {path.name for path in root.glob("*.tar")} - {shard.file for shard in shards}:
+        if root.is_local and (size := path.path.stat().st_size) != shard.bytes:
+            reason = "the tar is truncated" if size < shard.bytes else "the index belongs to another dataset"
+            raise UserError(f"{path}: {size} bytes, expected {shard.bytes}: {reason}; copy both again")
+    if extra := {name for name in found if name.endswith(".tar")} - {shard.file for shard in shards}:
         raise UserError(
             f"{root / _MANIFEST}: does not list {min(extra)} (tars not listed: {len(extra)}), so it is the index of "
             "another dataset; make the index again, or remove those tars"
         )
 
 
-def _load_table(path: Path, sha256: str) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"{path}: not found; it belongs to {_MANIFEST}, copy both")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise UserError(f"{path}: checksum differs from the one in {_MANIFEST}: damaged or of another dataset")
-    with np.load(path, allow_pickle=False) as archive:
+def _load_table(table: Location, sha256: str) -> dict[str, np.ndarray]:
+    if not (table.is_pipe or table.exists()):
+        raise UserError(f"{table}: not found; it belongs to {_MANIFEST}, copy both")
+    content = table.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{table}: checksum differs from the one in {_MANIFEST}: damaged or of another dataset")
+    with np.load(BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in _COLUMNS}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from src.datamodules.sample import UNKNOWN
 from src.errors import UserError
 
@@ -25,10 +27,11 @@ _COLUMN = {
     "feature.npy": 3,
 }  # fmt: skip
 _MAX_METADATA_BYTES = 1 << 20
+_MAX_CLASSES = 1 << 31
 _END_OF_ARCHIVE = bytes(1024)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ShardTable:
     """Contents of one tar: a row per sample, in file order.
 
@@ -36,48 +39,23 @@ class ShardTable:
         file: Name of the tar inside its folder.
         size: Length of the tar in bytes.
         sha256: Hex digest of the tar.
-        keys: Sample keys.
-        labels: Class numbers.
-        attributes: 0 female, 1 male, -1 unknown.
-        offsets: Per sample and per entry of `MEMBERS` the position of its first byte, -1 where there is none.
-        sizes: Per sample and per entry of `MEMBERS` its length in bytes.
+        keys: bytes [n], sample keys.
+        labels: int32 [n], class numbers.
+        attributes: int8 [n], 0 female, 1 male, -1 unknown.
+        offsets: int64 [n, 4], per entry of `MEMBERS` the position of its first byte, -1 where there is none.
+        sizes: int32 [n, 4], per entry of `MEMBERS` its length in bytes.
         subjects: Class number -> name.
     """
 
     file: str
     size: int
     sha256: str
-    keys: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    attributes: list[int] = field(default_factory=list)
-    offsets: list[list[int]] = field(default_factory=list)
-    sizes: list[list[int]] = field(default_factory=list)
-    subjects: dict[int, str] = field(default_factory=dict)
-
-    def add(self, key: str, metadata: dict[str, Any], offsets: list[int], sizes: list[int]) -> None:
-        """Append one sample.
-
-        Raises:
-            UserError: The sample has no image, no class number, or its class has two names.
-        """
-        where = f"{self.file}: sample {key!r}"
-        if offsets[0] < 0:
-            raise UserError(f"{where} has no image; expected a member {key}.jpg, .jpeg, .png or .vis.jpg")
-        label = metadata.get("label")
-        if not isinstance(label, int) or isinstance(label, bool) or label < 0:
-            raise UserError(
-                f"{where} has the class number {label!r}; expected a whole number from 0 in {key}.cls "
-                f"or as `label` of {key}.json"
-            )
-        subject = str(metadata.get("subject", label))
-        if self.subjects.setdefault(label, subject) != subject:
-            raise UserError(f"{where}: class {label} is called both {self.subjects[label]!r} and {subject!r}")
-        attribute = metadata.get("attribute")
-        self.keys.append(key)
-        self.labels.append(label)
-        self.attributes.append(attribute if attribute in (0, 1) else UNKNOWN)
-        self.offsets.append(offsets)
-        self.sizes.append(sizes)
+    keys: np.ndarray
+    labels: np.ndarray
+    attributes: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    subjects: dict[int, str]
 
 
 def scan_shard(path: Path, file: str | None = None) -> ShardTable:
@@ -96,24 +74,35 @@ def scan_shard(path: Path, file: str | None = None) -> ShardTable:
     Raises:
         UserError: The file is truncated or no tar, holds no sample, a key twice, a link, or an unsafe name.
     """
+    file = file or path.name
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        table = ShardTable(file or path.name, os.fstat(stream.fileno()).st_size, digest)
+        size = os.fstat(stream.fileno()).st_size
         stream.seek(0)
         try:
             with tarfile.open(fileobj=stream, mode="r:") as archive:
-                samples = _group_members(archive, stream.fileno(), table.file)
+                samples = _group_members(archive, stream.fileno(), file)
                 end = archive.offset
         except tarfile.ReadError as error:
             raise UserError(f"{path}: truncated or not a tar ({error}); copy or make it again") from error
         # tarfile takes a file that ends, or turns to rubbish, between two members for a whole one.
         if os.pread(stream.fileno(), len(_END_OF_ARCHIVE), end) != _END_OF_ARCHIVE:
             raise UserError(f"{path}: truncated, no end-of-archive mark at byte {end}; copy or make it again")
-    for key, sample in samples.items():
-        table.add(key, sample.metadata, sample.offsets, sample.sizes)
-    if not table.keys:
+    if not samples:
         raise UserError(f"{path}: holds no sample; expected members such as 000000000.jpg and 000000000.json")
-    return table
+    labels, subjects = _read_classes(file, samples)
+    attributes = [sample.metadata.get("attribute") for sample in samples.values()]
+    return ShardTable(
+        file,
+        size,
+        digest,
+        keys=np.array([key.encode() for key in samples]),
+        labels=np.array(labels, np.int32),
+        attributes=np.array([value if value in (0, 1) else UNKNOWN for value in attributes], np.int8),
+        offsets=np.array([sample.offsets for sample in samples.values()], np.int64),
+        sizes=np.array([sample.sizes for sample in samples.values()], np.int32),
+        subjects=subjects,
+    )
 
 
 @dataclass
@@ -141,6 +130,27 @@ def _group_members(archive: tarfile.TarFile, descriptor: int, file: str) -> dict
                 raise UserError(f"{file}: the key {key!r} occurs twice, or has two members of kind {MEMBERS[column]}")
             sample.offsets[column], sample.sizes[column] = member.offset_data, member.size
     return samples
+
+
+def _read_classes(file: str, samples: dict[str, _Members]) -> tuple[list[int], dict[int, str]]:
+    """Class number per sample, and name per class number."""
+    labels: list[int] = []
+    subjects: dict[int, str] = {}
+    for key, sample in samples.items():
+        where = f"{file}: sample {key!r}"
+        if sample.offsets[0] < 0:
+            raise UserError(f"{where} has no image; expected a member {key}.jpg, .jpeg, .png or .vis.jpg")
+        label = sample.metadata.get("label")
+        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < _MAX_CLASSES:
+            raise UserError(
+                f"{where} has the class number {label!r}; expected a whole number from 0 in {key}.cls "
+                f"or as `label` of {key}.json"
+            )
+        subject = str(sample.metadata.get("subject", label))
+        if subjects.setdefault(label, subject) != subject:
+            raise UserError(f"{where}: class {label} is called both {subjects[label]!r} and {subject!r}")
+        labels.append(label)
+    return labels, subjects
 
 
 def _split(member: tarfile.TarInfo, file: str) -> tuple[str, str]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from io import BytesIO
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from webdataset import TarWriter
 
+from src.datamodules.shard_file import ShardFile, explain_full_disk
 from src.datamodules.shard_index import ShardIndex
-from src.datamodules.shard_scan import ShardTable, scan_shard
+from src.datamodules.shard_scan import ShardTable
 from src.errors import UserError
 
 __all__ = ["ShardIndex", "ShardWriter"]
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ShardWriter:
@@ -61,9 +57,7 @@ class ShardWriter:
         self._tables: list[ShardTable] = []
         self._keys: set[str] = set()
         self._subjects: dict[int, str] = {}
-        self._samples_in_shard = 0
-        self._file: IO[bytes] | None = None
-        self._tar: TarWriter | None = None
+        self._shard: ShardFile | None = None
         if found := next(self.root.glob("*.tar"), None) or next(self.root.glob("index.json"), None):
             raise UserError(f"{found}: the folder already holds a dataset; choose another folder, or delete its files")
         with self._explain_full_disk():
@@ -82,12 +76,8 @@ class ShardWriter:
                     self._finish()
         finally:
             self._remove_temporary_files()
-            if self._tar is not None and self._file is not None:
-                # What is left in the buffers belongs to a removed file, and may still not fit on the disk.
-                with suppress(OSError):
-                    self._tar.close()
-                with suppress(OSError):
-                    self._file.close()
+            if self._shard is not None:
+                self._shard.abandon()
 
     def add(
         self,
@@ -102,8 +92,8 @@ class ShardWriter:
 
         Args:
             key: Unique name of letters, digits, `_` and `-`.
-            visible: Encoded RGB image (JPEG).
-            infrared: Encoded grey image (JPEG) of the same face.
+            visible: Encoded RGB image (JPEG or PNG).
+            infrared: Encoded grey image (JPEG or PNG) of the same face.
             metadata: `subject` (class name), `label` (class number from 0), `attribute` (0 female, 1 male, -1
                 unknown), `landmarks` (5 pairs of pixels), `box`, `source`, and free fields; anything JSON can hold.
             feature: Embedding, float32 [D].
@@ -112,24 +102,13 @@ class ShardWriter:
             UserError: Unusable or repeated key, bad class number, class with two names, or full disk.
         """
         self._check(key, metadata)
-        sample: dict[str, str | bytes] = {"__key__": key, "json": json.dumps(metadata, sort_keys=True).encode()}
-        if infrared is None:
-            sample["jpg"] = visible
-        else:
-            sample |= {"vis.jpg": visible, "nir.jpg": infrared}
-        if feature is not None:
-            buffer = BytesIO()
-            np.save(buffer, np.asarray(feature, np.float32), allow_pickle=False)
-            sample["feature.npy"] = buffer.getvalue()
+        images = {"image": visible} if infrared is None else {"image": visible, "nir": infrared}
         with self._explain_full_disk():
-            if self._tar is None:
-                self._file = open(self._temporary(len(self._tables)), "wb")  # noqa: SIM115, closed with its shard
-                # A constant time stamp keeps the bytes reproducible and the headers short.
-                self._tar = TarWriter(self._file, encoder=False, mtime=0)
-            self._tar.write(sample)
-            self._samples_in_shard += 1
-            if self._samples_in_shard == self.samples_per_shard:
-                self._close_shard()
+            if self._shard is None:
+                self._shard = ShardFile(self._temporary(len(self._tables)))
+            self._shard.add(key, images, metadata, feature)
+            if self._shard.samples == self.samples_per_shard:
+                self._close_shard(self._shard)
 
     def _check(self, key: str, metadata: Mapping[str, Any]) -> None:
         if not _KEY.fullmatch(key):
@@ -147,8 +126,8 @@ class ShardWriter:
         self._keys.add(key)
 
     def _finish(self) -> None:
-        if self._tar is not None:
-            self._close_shard()
+        if self._shard is not None:
+            self._close_shard(self._shard)
         if not self._tables:
             raise UserError(f"{self.root}: no sample was written; a dataset holds at least one")
         index = ShardIndex.assemble(self.root, self._tables, resolution=self.resolution, attributes=self.attributes)
@@ -161,16 +140,9 @@ class ShardWriter:
                 (self.root / file).unlink(missing_ok=True)
             raise
 
-    def _close_shard(self) -> None:
-        assert self._tar is not None
-        assert self._file is not None
-        self._tar.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        number = len(self._tables)
-        self._tables.append(scan_shard(self._temporary(number), self._shard_name(number)))
-        self._tar, self._file, self._samples_in_shard = None, None, 0
+    def _close_shard(self, shard: ShardFile) -> None:
+        self._tables.append(shard.close(self._shard_name(len(self._tables))))
+        self._shard = None
 
     def _shard_name(self, number: int) -> str:
         return f"{self.name}-{number:06d}.tar"
@@ -182,14 +154,5 @@ class ShardWriter:
         for path in self.root.glob(f".{self.name}-*.tar.tmp"):
             path.unlink()
 
-    @contextmanager
-    def _explain_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _NO_SPACE:
-                raise
-            raise UserError(
-                f"{self.root}: the disk is full ({error.strerror}); nothing was kept. "
-                "Free some space, or write elsewhere."
-            ) from error
+    def _explain_full_disk(self) -> AbstractContextManager[None]:
+        return explain_full_disk(self.root, "nothing was kept")

@@ -26,8 +26,9 @@ def message(*overrides: str) -> str:
 
 
 REQUIRED = {
-    "datamodule=folder": ["datamodule.root=here"],
-    "datamodule=shards": ["datamodule.root=here"],
+    "datamodule=folder": ["datamodule.source.root=here"],
+    "datamodule=shards": ["datamodule.source.root=here"],
+    "datamodule=record": ["datamodule.source.path=here"],
     "datamodule=photographs": ["+photographs=here"],
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],
@@ -38,6 +39,7 @@ MEMBERS = [
     for group in (
         "benchmark",
         "datamodule",
+        "datamodule/sampling",
         "faces",
         "loss",
         "model",
@@ -65,6 +67,19 @@ def test_every_member_composes(choice: str) -> None:
     assert check("train", ["experiment=arcface", choice, *REQUIRED.get(choice, [])])
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "source").glob("*.yaml")))
+def test_every_source_trains(name: str) -> None:
+    values = [f"datamodule.source.{key}=here" for key in _missing_keys(name)]
+    overrides = ["experiment=arcface", "datamodule=folder", f"source@datamodule.source={name}", *values]
+    assert check("train", overrides).datamodule.source._target_.startswith("src.datamodules.sources.")
+
+
+def _missing_keys(source: str) -> list[str]:
+    text = (CONF / "source" / f"{source}.yaml").read_text()
+    base = _missing_keys("folder") if "- folder" in text else []
+    return base + [line.partition(":")[0] for line in text.splitlines() if "???" in line]
+
+
 def test_unknown_experiment_names_the_nearest() -> None:
     assert "experiment=arcfce does not exist. Did you mean arcface?" in message("experiment=arcfce")
 
@@ -90,7 +105,7 @@ def test_unknown_group() -> None:
 
 
 def test_missing_value_is_named() -> None:
-    assert "datamodule.root=..." in message("experiment=arcface", "datamodule=folder")
+    assert "datamodule.source.root=..." in message("experiment=arcface", "datamodule=folder")
 
 
 def test_sweep_values_are_checked() -> None:

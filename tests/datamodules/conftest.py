@@ -22,3 +22,8 @@ def make_image() -> MakeImage:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _no_traces_in_the_users_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.datamodules.decode import BadImage, decode
+from src.datamodules.decode import BadImage, decode, encode_jpeg, inspect
 
 MakeImage = Callable[..., bytes]
 
@@ -23,6 +23,12 @@ def _png_header(width: int, height: int) -> bytes:
     fields = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + fields + struct.pack(">I", zlib.crc32(fields))
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1000) + b"IDAT"
+
+
+def _jpeg_of_size(content: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header promises another size."""
+    frame = content.index(b"\xff\xc0")
+    return content[: frame + 5] + struct.pack(">HH", height, width) + content[frame + 9 :]
 
 
 def test_png_is_decoded_exactly() -> None:
@@ -40,11 +46,12 @@ def test_channels(make_image: MakeImage, grey: bool, channels: int, stored_grey:
     assert decode(make_image(0, 8, 6, grey=stored_grey), grey=grey).shape == (6, 8, channels)
 
 
-def test_size_is_checked_before_decoding() -> None:
-    with pytest.raises(BadImage, match="exceeds limit"):
-        decode(_png_header(60000, 60000))
-    with pytest.raises(BadImage, match="9000 x 9000 pixels"):
-        decode(_png_header(9000, 9000))
+def test_size_is_checked_before_decoding(make_image: MakeImage) -> None:
+    for read in (decode, inspect):
+        with pytest.raises(BadImage, match="30000 x 30000 pixels"):
+            read(_png_header(30000, 30000))
+        with pytest.raises(BadImage, match="9000 x 9000 pixels"):
+            read(_jpeg_of_size(make_image(0), 9000, 9000))
 
 
 def test_max_pixels_is_inclusive(make_image: MakeImage) -> None:
@@ -55,9 +62,42 @@ def test_max_pixels_is_inclusive(make_image: MakeImage) -> None:
 
 def test_truncated_and_foreign_files(make_image: MakeImage) -> None:
     whole = make_image(0, 64, 64)
-    for content in (b"", b"GIF89a", whole[: len(whole) // 2], _png_header(4, 4)):
-        with pytest.raises(BadImage, match="not a readable JPEG or PNG"):
+    for content in (b"", b"GIF89a", whole[:100]):
+        with pytest.raises(BadImage, match="not a readable JPEG"):
             decode(content)
+    for content in (whole[: len(whole) - 30], _png_header(4, 4)):
+        with pytest.raises(BadImage, match="truncated"):
+            decode(content)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_jpeg_pixels_equal_those_of_pillow(mode: str, subsampling: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, len(mode)), dtype=np.uint8).squeeze()
+    buffer = io.BytesIO()
+    Image.fromarray(noise, mode).save(buffer, "JPEG", subsampling=subsampling)
+    expected = np.asarray(Image.open(buffer).convert("RGB"))
+    out = torch.zeros(37, 53, 3, dtype=torch.uint8)
+    assert decode(buffer.getvalue(), out=out) is out
+    assert torch.equal(decode(buffer.getvalue()), out)
+    # CMYK has no standard way to RGB; roundings differ.
+    assert np.abs(out.numpy().astype(int) - expected).max() <= (2 if mode == "CMYK" else 0)
+
+
+def test_damage_that_other_decoders_accept_is_accepted(make_image: MakeImage) -> None:
+    content = bytearray(make_image(1, 64, 64))
+    content[-40:-30] = b"\x12" * 10
+    expected = np.asarray(Image.open(io.BytesIO(bytes(content))).convert("RGB"))
+    assert np.array_equal(decode(bytes(content)).numpy(), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_encoding_loses_little_and_repeats(channels: int) -> None:
+    image = torch.arange(0, 240, 4, dtype=torch.uint8)[:, None, None].expand(60, 50, channels)
+    content = encode_jpeg(image, 95)
+    assert content == encode_jpeg(image, 95)
+    assert inspect(content) == (60, 50)
+    assert (decode(content, grey=channels == 1).int() - image.int()).abs().max() <= 2
 
 
 def test_sixteen_bit_png_is_refused() -> None:

@@ -1,34 +1,52 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_source import MemorySource
 
-from src.datamodules.decode import BadImage
-from src.datamodules.image_dataset import ImageDataset
+from src.datamodules.face_dataset import FaceDataset
 from src.datamodules.loader import ResumableLoader
 from src.datamodules.sample import Sample
+from src.datamodules.sampling import IdentityBalanced, Sampling, Shuffled
 from src.errors import UserError
 
 
-class Numbers(ImageDataset):
-    """Samples without images, some of them unreadable."""
+class Numbers:
+    """A backend that decodes nothing: labels are the rows themselves."""
 
-    def __init__(self, count: int, unreadable: tuple[int, ...] = (), max_bad_fraction: float = 0.01) -> None:
-        super().__init__("numbers", np.arange(count) % 2, ["even", "odd"], f"numbers {count}", max_bad_fraction)
-        self.broken = unreadable
+    def __init__(self, dataset: FaceDataset, broken: tuple[int, ...] = ()) -> None:
+        self.dataset = dataset
+        self.broken = broken
 
-    def key(self, index: int) -> str:
-        return str(index)
+    def read(self, batches: Iterator[np.ndarray]) -> Iterator[Sample]:
+        for rows in batches:
+            self.dataset.unreadable |= {row: "broken" for row in rows.tolist() if row in self.broken}
+            readable = torch.tensor([row for row in rows.tolist() if row not in self.broken])
+            yield Sample(label=readable) if len(readable) else Sample()
 
-    def read(self, index: int) -> Sample:
-        if index in self.broken:
-            raise BadImage("broken")
-        return {"key": self.key(index), "label": torch.tensor(index)}  # type: ignore[typeddict-item]
+
+def _loader(
+    count: int,
+    batch: int,
+    *,
+    seed: int = 0,
+    broken: tuple[int, ...] = (),
+    max_bad_fraction: float = 0.01,
+    images_per_class: int | None = None,
+    **options: int,
+) -> ResumableLoader:
+    source = MemorySource({"image": [b""] * count}, np.arange(count) % max(count // 4, 1))
+    dataset = FaceDataset(source, fields=("label",), max_bad_fraction=max_bad_fraction)
+    sampling: Sampling = Shuffled(source, batch, seed=seed)
+    if images_per_class is not None:
+        sampling = IdentityBalanced(source, batch, images_per_class=images_per_class, seed=seed)
+    return ResumableLoader(dataset, sampling, Numbers(dataset, broken), **options)
 
 
 def _take(loader: ResumableLoader, batches: int) -> list[list[int]]:
@@ -47,14 +65,13 @@ def _run(loader: ResumableLoader, batches: int) -> list[list[int]]:
 @given(data=st.data(), batch=st.integers(1, 5), world=st.integers(1, 4), new_world=st.integers(1, 4))
 def test_every_sample_once_per_epoch(data: st.DataObject, batch: int, world: int, new_world: int) -> None:
     count = data.draw(st.integers(batch * max(world, new_world), 60))
-    dataset = Numbers(count)
-    loaders = [ResumableLoader(dataset, batch, seed=1, rank=rank, world_size=world) for rank in range(world)]
+    loaders = [_loader(count, batch, rank=rank, world_size=world) for rank in range(world)]
     done = data.draw(st.integers(0, len(loaders[0])))
     before = [sample for loader in loaders for part in _take(loader, done) for sample in part]
     states = [loader.state_dict() for loader in loaders]
     assert all(state == states[0] for state in states)
 
-    resumed = [ResumableLoader(dataset, batch, seed=1, rank=rank, world_size=new_world) for rank in range(new_world)]
+    resumed = [_loader(count, batch, rank=rank, world_size=new_world) for rank in range(new_world)]
     for loader in resumed:
         loader.load_state_dict(states[0])
     # With less than a step left, the next iterator would start the next epoch.
@@ -65,11 +82,28 @@ def test_every_sample_once_per_epoch(data: st.DataObject, batch: int, world: int
     assert count - len(epoch) < batch * new_world
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("world", "new_world"), [(1, 3), (3, 2), (4, 1)])
+def test_identity_balanced_batches_stay_whole_for_any_number_of_ranks(world: int, new_world: int) -> None:
+    single = _loader(60, 4, images_per_class=2)
+    expected = [sorted(batch) for batch in _take(single, len(single))]
+    batches = []
+    state, steps = single.state_dict() | {"epoch": 0, "position": 0}, 2
+    for size in (world, new_world):
+        loaders = [_loader(60, 4, images_per_class=2, rank=rank, world_size=size) for rank in range(size)]
+        for loader in loaders:
+            loader.load_state_dict(state)
+        batches += [sorted(batch) for loader in loaders for batch in _take(loader, steps)]
+        state, steps = loaders[0].state_dict(), 60
+    assert all(batch in expected for batch in batches)
+    assert len({tuple(batch) for batch in batches}) == len(batches)
+    assert len(expected) - len(batches) < new_world
+
+
+@pytest.mark.parametrize("images_per_class", [None, 2])
 @pytest.mark.parametrize("done", [1, 3, 4, 5, 8])
-def test_resumed_batches_equal_uninterrupted_ones(workers: int, done: int) -> None:
+def test_resumed_batches_equal_uninterrupted_ones(images_per_class: int | None, done: int) -> None:
     def make() -> ResumableLoader:
-        return ResumableLoader(Numbers(19), 4, seed=7, num_workers=workers)
+        return _loader(19, 4, seed=7, images_per_class=images_per_class)
 
     full = _run(make(), 12)
     interrupted, resumed = make(), make()
@@ -79,14 +113,13 @@ def test_resumed_batches_equal_uninterrupted_ones(workers: int, done: int) -> No
 
 
 def test_epochs_differ_and_depend_on_the_seed_only() -> None:
-    orders = [_take(loader := ResumableLoader(Numbers(32), 8, seed=seed), 4) + _take(loader, 4) for seed in (0, 0, 1)]
+    orders = [_take(loader := _loader(32, 8, seed=seed), 4) + _take(loader, 4) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][:4] != orders[0][4:]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_state_counts_batches_handed_out_and_leaves_the_global_generator_alone(workers: int) -> None:
-    loader = ResumableLoader(Numbers(40), 4, seed=0, num_workers=workers)
+def test_state_counts_batches_handed_out_and_leaves_the_global_generator_alone() -> None:
+    loader = _loader(40, 4)
     torch.manual_seed(3)
     iterator = iter(loader)
     next(iterator)
@@ -101,34 +134,36 @@ def test_state_counts_batches_handed_out_and_leaves_the_global_generator_alone(w
 @pytest.mark.parametrize(
     ("other", "name"),
     [
-        (ResumableLoader(Numbers(41), 4, seed=0), "dataset"),
-        (ResumableLoader(Numbers(40), 5, seed=0), "batch_size"),
-        (ResumableLoader(Numbers(40), 4, seed=1), "seed"),
+        (_loader(41, 4), "dataset"),
+        (_loader(40, 5), "batch_size"),
+        (_loader(40, 4, seed=1), "seed"),
+        (_loader(40, 4, images_per_class=2), "sampling"),
     ],
 )
 def test_another_run_is_refused(other: ResumableLoader, name: str) -> None:
     with pytest.raises(UserError, match=f"the checkpoint was made with {name}"):
-        other.load_state_dict(ResumableLoader(Numbers(40), 4, seed=0).state_dict())
+        other.load_state_dict(_loader(40, 4).state_dict())
 
 
 def test_too_small_a_dataset() -> None:
     with pytest.raises(UserError, match="7 images are fewer than one batch of 4 on each of 2 processes"):
-        ResumableLoader(Numbers(7), 4, seed=0, world_size=2)
+        _loader(7, 4, world_size=2)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_samples_are_dropped_until_there_are_too_many(workers: int) -> None:
-    dataset = Numbers(40, unreadable=(3, 8), max_bad_fraction=0.05)
-    labels = [label for batch in ResumableLoader(dataset, 8, seed=0, num_workers=workers) for label in batch["label"]]
-    assert len(labels) == 38
-    assert dataset.unreadable.nonzero()[:, 0].tolist() == [3, 8]
-    dataset = Numbers(40, unreadable=(3, 8, 9))
-    with pytest.raises(UserError, match=r"numbers: \d of 40 images so far cannot be read.*First: \d: broken") as caught:
-        list(ResumableLoader(dataset, 8, seed=0, num_workers=workers))
-    assert "Traceback" not in str(caught.value)
+def test_unreadable_samples_are_dropped_until_there_are_too_many() -> None:
+    loader = _loader(40, 8, broken=(3, 8), max_bad_fraction=0.05)
+    assert len([label for batch in loader for label in batch["label"]]) == 38
+    with pytest.raises(UserError, match=r"memory: \d of 40 images so far cannot be read.*First: \d+: broken"):
+        list(_loader(40, 8, broken=(3, 8, 9)))
 
 
 def test_a_batch_without_any_readable_image() -> None:
-    dataset = Numbers(40, unreadable=tuple(range(40)), max_bad_fraction=1.0)
     with pytest.raises(UserError, match="no image of a batch of 8 could be read"):
-        next(iter(ResumableLoader(dataset, 8, seed=0)))
+        next(iter(_loader(40, 8, broken=tuple(range(40)), max_bad_fraction=1.0)))
+
+
+def test_closing_ends_the_reader_and_keeps_the_position() -> None:
+    loader = _loader(40, 4)
+    first = _take(loader, 3)
+    loader.close()
+    assert first + _take(loader, 7) == _take(_loader(40, 4), 10)

@@ -2,28 +2,25 @@ from __future__ import annotations
 
 import torch
 
-from src.datamodules.sample import collate, to_float
+from src.datamodules.sample import Sample, to_float, to_float_images
 
 
-def _single(value: int, key: str) -> dict:
-    return {"image": torch.full((4, 5, 3), value, dtype=torch.uint8), "label": torch.tensor(value), "key": key}
+def test_images_become_floats_in_channel_first_order() -> None:
+    image = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
+    assert torch.allclose(to_float(image), torch.tensor([-1.0, -0.6, 1.0]).view(1, 3, 1, 1))
+    assert to_float(image).is_contiguous()
 
 
-def test_collate_gives_floats_in_channel_first_order() -> None:
-    batch = collate([_single(0, "a"), None, _single(255, "b")])
+def test_only_decoded_images_change() -> None:
+    sample = Sample(
+        image=torch.zeros(2, 4, 5, 3, dtype=torch.uint8),
+        nir=torch.ones(2, 1, 4, 5),
+        label=torch.arange(2),
+        key=["a", "b"],
+    )
+    batch = to_float_images(sample)
     assert batch["image"].shape == (2, 3, 4, 5)
-    assert batch["image"].dtype == torch.float32
-    assert batch["image"].is_contiguous()
-    assert batch["image"].unique().tolist() == [-1, 1]
-    assert batch["label"].tolist() == [0, 255]
-    assert batch["label"].dtype == torch.int64
-    assert batch["key"] == ["a", "b"]
-
-
-def test_collate_of_unreadable_images_is_empty() -> None:
-    assert collate([None, None]) == {}
-
-
-def test_to_float_moves_channels() -> None:
-    image = torch.arange(24, dtype=torch.uint8).view(2, 4, 3)
-    assert torch.equal(to_float(image)[1], image[..., 1] / 127.5 - 1)
+    assert batch["image"].unique().tolist() == [-1]
+    assert batch["nir"] is sample["nir"]
+    assert (batch["label"] is sample["label"], batch["key"]) == (True, ["a", "b"])
+    assert sample["image"].dtype == torch.uint8

@@ -159,9 +159,8 @@ def _remove(path: Path) -> None:
 
 
 def _read_image(index: ShardIndex, row: int) -> bytes:
-    with open(index.root / index.shards[index.shard[row]].file, "rb") as file:
-        file.seek(index.offset[row, 0])
-        return file.read(index.size[row, 0])
+    with (index.root / index.shards[index.shard[row]].file).open() as file:
+        return file.read(int(index.offset[row, 0]), int(index.size[row, 0]))
 
 
 def _mean_difference(first: bytes, second: bytes) -> float:

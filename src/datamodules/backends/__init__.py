@@ -1,0 +1,1 @@
+"""Decoding backends: how a stream of rows becomes a stream of batches."""

@@ -1,0 +1,100 @@
+"""Writing one WebDataset tar."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from webdataset import TarWriter
+
+from src.datamodules.shard_scan import ShardTable, scan_shard
+from src.errors import UserError
+
+__all__ = ["PNG_SIGNATURE", "ShardFile", "explain_full_disk"]
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class ShardFile:
+    """Appends samples to a new tar; the same samples in the same order give the same bytes.
+
+    Args:
+        path: File to write; what it holds is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples = 0
+        self._file = open(path, "wb")  # noqa: SIM115, closed by `close` and `abandon`
+        # A constant time stamp keeps the bytes reproducible and the headers short.
+        self._tar = TarWriter(self._file, encoder=False, mtime=0)
+
+    def add(
+        self, key: str, images: Mapping[str, bytes], metadata: Mapping[str, Any], feature: np.ndarray | None = None
+    ) -> None:
+        """Append one sample.
+
+        Args:
+            key: Name without dots.
+            images: Encoded JPEG or PNG per modality: `image`, and `nir` if there is one.
+            metadata: Anything JSON can hold.
+            feature: Embedding, float32 [D].
+        """
+        sample: dict[str, str | bytes] = {"__key__": key, "json": json.dumps(metadata, sort_keys=True).encode()}
+        prefixes = {"image": "vis." if "nir" in images else "", "nir": "nir."}
+        for modality, content in images.items():
+            sample[prefixes[modality] + ("png" if content.startswith(PNG_SIGNATURE) else "jpg")] = content
+        if feature is not None:
+            buffer = BytesIO()
+            np.save(buffer, np.asarray(feature, np.float32), allow_pickle=False)
+            sample["feature.npy"] = buffer.getvalue()
+        self._tar.write(sample)
+        self.samples += 1
+
+    def close(self, name: str) -> ShardTable:
+        """Finish the tar, wait until it is on the disk, and read it back.
+
+        Args:
+            name: The tar's name in its data set.
+
+        Returns:
+            Its table of contents.
+        """
+        self._tar.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return scan_shard(self.path, name)
+
+    def abandon(self) -> None:
+        """Close the file after a failure; what is left in the buffers may not fit on the disk."""
+        with suppress(OSError):
+            self._tar.close()
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def explain_full_disk(place: object, consequence: str) -> Iterator[None]:
+    """Turn the error of a full disk into a `UserError`.
+
+    Args:
+        place: What was being written, for the message.
+        consequence: What became of it, for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise UserError(
+            f"{place}: the disk is full ({error.strerror}); {consequence}. Free some space, or write elsewhere."
+        ) from error
