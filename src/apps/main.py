@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 
 from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from src.apps.command_line import describe, user_errors
 from src.apps.overrides import CONF, check
+from src.errors import UserError
 
 __all__ = ["main"]
 
 USAGE = """\
-privface APP KEY=VALUE ...       run an app
+privface APP KEY=VALUE ...       run an app; --some-key is short for some_key=true
 privface APP --help              its keys and their defaults"""
 
 
@@ -30,8 +32,25 @@ def main() -> None:
         Console().print((CONF / "app" / f"{app}.yaml").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
         return
     with user_errors():
+        if app in apps:
+            overrides = _expand_flags(app, overrides)
         config = check("privface", [f"app={app}", *overrides])
         instantiate(config.run)
+
+
+def _expand_flags(app: str, arguments: list[str]) -> list[str]:
+    """Write `--some-key` as `some_key=true`."""
+    config = OmegaConf.load(CONF / "app" / f"{app}.yaml")
+    assert isinstance(config, DictConfig)
+    keys = {str(key) for key, value in config.items_ex(resolve=False) if isinstance(value, bool)}
+    expanded = []
+    for argument in arguments:
+        key = argument.removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and key not in keys:
+            flags = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(keys)) or "none"
+            raise UserError(f"{argument}: no such flag of {app}; flags: {flags}. Other keys are given as KEY=VALUE.")
+        expanded.append(f"{key}=true" if argument.startswith("--") else argument)
+    return expanded
 
 
 def _print_usage(apps: list[str]) -> None:
@@ -39,7 +58,7 @@ def _print_usage(apps: list[str]) -> None:
     for app in apps:
         table.add_row(app, describe(CONF / "app" / f"{app}.yaml"))
     console = Console()
-    console.print(USAGE, markup=False, highlight=False)
+    console.print(USAGE, markup=False, highlight=False, soft_wrap=True)
     console.print()
     console.print(table)
 
