@@ -1,0 +1,1 @@
+"""Peers and measurements of ``benchmarks/data.py``."""
