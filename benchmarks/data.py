@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes or threads of every loader")
     workers = parser.parse_args().workers
     logging.disable(logging.INFO)
-    console = Console()
+    console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_images(root)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datamodules.shard_index import Shard, ShardIndex
+from src.datamodules.storage import Location
 
 __all__ = ["index_of"]
 
@@ -29,7 +30,7 @@ def index_of(root: Path, samples: int) -> tuple[float, int, int]:
     start = np.arange(samples)[:, None] % _PER_SHARD * _RECORD
     missing = np.full((samples, 1), -1)
     index = ShardIndex(
-        root=root,
+        root=Location(root),
         shards=tuple(shards),
         classes=[f"{label:07d}" for label in range(_CLASSES)],
         resolution=112,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from src.datamodules.sources.record_source import RecordSource
 from src.datamodules.sources.shard_source import ShardSource
 from src.datamodules.sources.source import FaceSource
 
-__all__ = ["LOADERS", "REFERENCE", "limit"]
+__all__ = ["LOADERS", "REFERENCE", "Ours", "limit"]
 
 Loader = Callable[[Path, int], Iterator[int]]
 """From the root of the images and the number of workers to the sizes of an epoch's batches."""
@@ -56,14 +57,33 @@ def _decode_with_pillow(sample: dict[str, Any]) -> tuple[torch.Tensor, bytes]:
     return _NORMALISE(Image.open(io.BytesIO(sample["jpg"])).convert("RGB")), sample["json"]
 
 
-def _ours(source: Callable[[Path], FaceSource], backend: str, device: str, as_float: bool) -> Loader:
-    def load(root: Path, workers: int) -> Iterator[int]:
-        dataset = FaceDataset(source(root), size=SIZE)
-        decoder = make_backend(backend, dataset, batch_size=BATCH, threads=workers, device=torch.device(device))
-        for batch in ResumableLoader(dataset, Shuffled(dataset.source, BATCH), decoder):
-            yield len(to_float(batch["image"]) if as_float else batch["image"])
+@dataclass(frozen=True)
+class Ours:
+    """A loader of this project.
 
-    return load
+    Attributes:
+        source: Opens the images.
+        backend: Decoder.
+        device: Where the batches go.
+        as_float: Yield floats, not bytes.
+    """
+
+    source: Callable[[Path], FaceSource]
+    backend: str
+    device: str = "cpu"
+    as_float: bool = True
+
+    def open(self, root: Path, workers: int) -> ResumableLoader:
+        """Make the loader."""
+        dataset = FaceDataset(self.source(root), size=SIZE)
+        device = torch.device(self.device)
+        decoder = make_backend(self.backend, dataset, batch_size=BATCH, threads=workers, device=device)
+        return ResumableLoader(dataset, Shuffled(dataset.source, BATCH), decoder)
+
+    def __call__(self, root: Path, workers: int) -> Iterator[int]:
+        for batch in self.open(root, workers):
+            images = batch["image"].to(self.device, non_blocking=True)
+            yield len(to_float(images) if self.as_float else images)
 
 
 def _shards(root: Path) -> FaceSource:
@@ -82,17 +102,17 @@ REFERENCE = "ImageFolder + Pillow"
 LOADERS: dict[str, Loader] = {
     REFERENCE: image_folder,
     "webdataset + Pillow": webdataset_with_pillow,
-    "ours, folder": _ours(_folder, "cpu", "cpu", as_float=True),
-    "ours, record": _ours(_record, "cpu", "cpu", as_float=True),
-    "ours, shards": _ours(_shards, "cpu", "cpu", as_float=True),
-    "ours, shards, uint8": _ours(_shards, "cpu", "cpu", as_float=False),
-    "DALI CPU, shards": _ours(_shards, "dali", "cpu", as_float=True),
-    "DALI CPU, shards, uint8": _ours(_shards, "dali", "cpu", as_float=False),
+    "ours, folder": Ours(_folder, "cpu"),
+    "ours, record": Ours(_record, "cpu"),
+    "ours, shards": Ours(_shards, "cpu"),
+    "ours, shards, uint8": Ours(_shards, "cpu", as_float=False),
+    "DALI CPU, shards": Ours(_shards, "dali"),
+    "DALI CPU, shards, uint8": Ours(_shards, "dali", as_float=False),
 }
 if torch.cuda.is_available():
     LOADERS |= {
-        "ours, shards, to GPU": _ours(_shards, "cpu", "cuda", as_float=True),
-        "DALI GPU, shards": _ours(_shards, "dali", "cuda", as_float=True),
+        "ours, shards, to GPU": Ours(_shards, "cpu", "cuda"),
+        "DALI GPU, shards": Ours(_shards, "dali", "cuda"),
     }
 
 

@@ -69,11 +69,14 @@ def memory_over_epochs(name: str, root: Path, workers: int, epochs: int) -> list
 
 
 def _memory_over_epochs(name: str, root: Path, workers: int, epochs: int) -> list[int]:
-    from benchmarks.loading.loaders import LOADERS
+    from benchmarks.loading.loaders import LOADERS, Ours
 
+    chosen = LOADERS[name]
+    assert isinstance(chosen, Ours)
+    loader = chosen.open(root, workers)
     held = []
     for _ in range(epochs):
-        for _ in LOADERS[name](root, workers):
+        for _ in loader:
             pass
         held.append(held_memory())
     return held

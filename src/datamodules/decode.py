@@ -14,7 +14,7 @@ from PIL import Image
 
 from src.errors import UserError
 
-__all__ = ["MAX_PIXELS", "BadImage", "decode", "encode_jpeg", "inspect"]
+__all__ = ["MAX_PIXELS", "BadImage", "decode", "decode_into", "encode_jpeg", "inspect"]
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest height x width that is decoded."""
@@ -57,16 +57,13 @@ def inspect(content: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     return height, width
 
 
-def decode(
-    content: bytes, *, grey: bool = False, max_pixels: int = MAX_PIXELS, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def decode(content: bytes, *, grey: bool = False, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """Decode one JPEG (by libjpeg-turbo) or PNG; Python's lock is released meanwhile.
 
     Args:
         content: The file's bytes.
         grey: Return one channel (near infrared) instead of three.
         max_pixels: Largest height x width accepted; read from the header before anything is decoded.
-        out: Contiguous uint8 [H, W, C] of the image's own size, to be filled and returned.
 
     Returns:
         uint8 [H, W, 3] RGB, or [H, W, 1] if `grey`.
@@ -76,15 +73,41 @@ def decode(
     """
     inspect(content, max_pixels=max_pixels)
     if content.startswith(_JPEG_START):
-        pixels = _decode_jpeg(content, "GRAY" if grey else "RGB", out)
-    else:
-        pixels = _decode_with_pillow(content, "L" if grey else "RGB")
-    image = torch.from_numpy(pixels)
-    if out is None:
-        return image
-    if out.data_ptr() != image.data_ptr():
-        out.copy_(image)
-    return out
+        return torch.from_numpy(_decode_jpeg(content, "GRAY" if grey else "RGB"))
+    return torch.from_numpy(_decode_with_pillow(content, "L" if grey else "RGB"))
+
+
+def decode_into(content: bytes, pixels: np.ndarray) -> bool:
+    """Decode a JPEG of known size straight into an array, without looking at its header first.
+
+    Args:
+        content: The file's bytes.
+        pixels: Contiguous uint8 [H, W, 3] for RGB or [H, W, 1] for grey.
+
+    Returns:
+        Whether it was done. If not, the content is no plain JPEG of H x W pixels, `pixels` hold rubbish, and `decode`
+        will tell more.
+    """
+    colors = "RGB" if pixels.shape[-1] == 3 else "GRAY"
+    try:
+        return simplejpeg.decode_jpeg(content, colors, buffer=pixels).shape == pixels.shape
+    except (KeyError, ValueError):
+        return False
+
+
+def _decode_jpeg(content: bytes, colors: str) -> np.ndarray:
+    try:
+        return simplejpeg.decode_jpeg(content, colors)
+    except (KeyError, ValueError) as error:
+        if "Premature end" in str(error):
+            raise BadImage(f"truncated ({error})") from error
+    if _jpeg_header(content)[2] == "other":
+        return _decode_with_pillow(content, "L" if colors == "GRAY" else "RGB")
+    try:
+        # What libjpeg only warns of, all other decoders accept.
+        return simplejpeg.decode_jpeg(content, colors, strict=False)
+    except ValueError as error:
+        raise BadImage(f"not a readable JPEG ({error})") from error
 
 
 def _jpeg_header(content: bytes) -> tuple[int, int, str]:
@@ -94,22 +117,6 @@ def _jpeg_header(content: bytes) -> tuple[int, int, str]:
     except (KeyError, ValueError):
         with _open_with_pillow(content) as image:
             return image.height, image.width, "other"
-
-
-def _decode_jpeg(content: bytes, colors: str, out: torch.Tensor | None) -> np.ndarray:
-    buffer = None if out is None else out.numpy()
-    try:
-        return simplejpeg.decode_jpeg(content, colors, buffer=buffer)
-    except (KeyError, ValueError) as error:
-        if "Premature end" in str(error):
-            raise BadImage(f"truncated ({error})") from error
-    if _jpeg_header(content)[2] == "other":
-        return _decode_with_pillow(content, "L" if colors == "GRAY" else "RGB")
-    try:
-        # What libjpeg only warns of, all other decoders accept.
-        return simplejpeg.decode_jpeg(content, colors, buffer=buffer, strict=False)
-    except ValueError as error:
-        raise BadImage(f"not a readable JPEG ({error})") from error
 
 
 def _decode_with_pillow(content: bytes, mode: str) -> np.ndarray:

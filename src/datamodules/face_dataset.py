@@ -17,12 +17,12 @@ from src.datamodules.alignment import (
     transform_points,
     warp_image,
 )
-from src.datamodules.decode import BadImage, decode, inspect
+from src.datamodules.decode import BadImage, decode, decode_into, inspect
 from src.datamodules.sample import Sample
 from src.datamodules.sources.source import MODALITIES, FaceSource
 from src.errors import UserError
 
-__all__ = ["FIELDS", "EncodedFace", "FaceDataset"]
+__all__ = ["FIELDS", "EncodedFace", "Face", "FaceDataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,25 +33,34 @@ _CHANNELS = {"image": 3, "nir": 1}
 _EXAMPLES = 3
 
 
-@dataclass(frozen=True)
-class EncodedFace:
-    """One face before its images are decoded.
+@dataclass(slots=True)
+class Face:
+    """What comes with the images of one face.
 
     Attributes:
         row: Its row in the source.
-        images: Modality -> encoded image.
-        sizes: Modality -> height and width in pixels.
-        matrices: Modality -> float64 [2, 3], image pixels to crop pixels.
         landmarks: float32 [5, 2], pixels of the crop of the visible image, if asked for.
         feature: float32 [D], if asked for.
     """
 
     row: int
+    landmarks: torch.Tensor | None
+    feature: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class EncodedFace(Face):
+    """One face before its images are decoded.
+
+    Attributes:
+        images: Modality -> encoded image.
+        sizes: Modality -> height and width in pixels.
+        matrices: Modality -> float64 [2, 3], image pixels to crop pixels; empty if nobody asks for landmarks.
+    """
+
     images: dict[str, bytes]
     sizes: dict[str, tuple[int, int]]
     matrices: dict[str, torch.Tensor]
-    landmarks: torch.Tensor | None
-    feature: torch.Tensor | None
 
 
 class FaceDataset:
@@ -89,6 +98,7 @@ class FaceDataset:
         self.unaligned: set[int] = set()
         """Rows whose landmarks determine no alignment; their centre is taken."""
         self.modalities = tuple(name for name in MODALITIES if name in self.fields)
+        self._needs_landmarks = align or "landmarks" in self.fields
         self._check_fields()
 
     def _check_fields(self) -> None:
@@ -131,32 +141,38 @@ class FaceDataset:
         Returns:
             The readable samples in the order of `rows`, images uint8 [B, size, size, C]; empty if there is none.
         """
-        faces = self.encoded(rows)
-        images = {
-            name: torch.empty(
-                len(faces), self.size, self.size, _CHANNELS[name], dtype=torch.uint8, pin_memory=pin_memory
-            )
-            for name in self.modalities
-        }
-        readable: list[EncodedFace] = []
-        for face in faces:
+        rows = list(rows)
+        images = {name: self._allocate(len(rows), _CHANNELS[name], pin_memory) for name in self.modalities}
+        arrays = {name: batch.numpy() for name, batch in images.items()}
+        readable: list[Face] = []
+        for row in map(int, rows):
             try:
-                for name, batch in images.items():
-                    self._decode(face, name, batch[len(readable)])
+                readable.append(self._read(row, {name: array[len(readable)] for name, array in arrays.items()}))
             except BadImage as error:
-                self.unreadable[face.row] = str(error)
-            else:
-                readable.append(face)
+                self.unreadable[row] = str(error)
         return self.assemble(readable, {name: batch[: len(readable)] for name, batch in images.items()})
 
-    def _decode(self, face: EncodedFace, name: str, out: torch.Tensor) -> None:
-        grey = name == "nir"
-        if self.align:
-            out.copy_(warp_image(decode(face.images[name], grey=grey), face.matrices[name], self.size))
-        elif face.sizes[name] == (self.size, self.size):
-            decode(face.images[name], grey=grey, out=out)
-        else:
-            out.copy_(centre_crop(decode(face.images[name], grey=grey), self.size))
+    def _allocate(self, count: int, channels: int, pin_memory: bool) -> torch.Tensor:
+        shape = (count, self.size, self.size, channels)
+        if pin_memory:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        # NumPy's memory is reused from batch to batch; torch's own comes from the system every time, page by page.
+        return torch.from_numpy(np.empty(shape, np.uint8))
+
+    def _read(self, row: int, crops: dict[str, np.ndarray]) -> Face:
+        """Read one face and decode its images into `crops`, uint8 [size, size, C]."""
+        landmarks = self._source_landmarks(row) if self._needs_landmarks else None
+        matrices = {}
+        for name, crop in crops.items():
+            content = self.source.content(row, name)
+            # The usual case, and the reason why no header is read before: every release of Python's lock counts.
+            if landmarks is None and decode_into(content, crop):
+                continue
+            image = decode(content, grey=name == "nir")
+            if landmarks is not None:
+                matrices[name] = self._matrix(row, (image.shape[0], image.shape[1]), landmarks)
+            crop[:] = warp_image(image, matrices[name], self.size) if self.align else centre_crop(image, self.size)
+        return Face(row, *self._extras(row, landmarks, matrices))
 
     def encoded(self, rows: Iterable[int]) -> list[EncodedFace]:
         """Read a batch without decoding it; what cannot be read is left out and noted in `unreadable`."""
@@ -171,16 +187,22 @@ class FaceDataset:
     def _encoded(self, row: int) -> EncodedFace:
         images = {name: self.source.content(row, name) for name in self.modalities}
         sizes = {name: inspect(content) for name, content in images.items()}
-        landmarks = None
-        if self.align or "landmarks" in self.fields:
-            landmarks = torch.from_numpy(self.source.landmarks(row))
+        landmarks = self._source_landmarks(row) if self._needs_landmarks else None
         matrices = {}
         if landmarks is not None:
-            matrices = {name: self._matrix(row, sizes[name], landmarks) for name in images}
+            matrices = {name: self._matrix(row, size, landmarks) for name, size in sizes.items()}
+        return EncodedFace(row, *self._extras(row, landmarks, matrices), images, sizes, matrices)
+
+    def _source_landmarks(self, row: int) -> torch.Tensor:
+        return torch.from_numpy(self.source.landmarks(row))
+
+    def _extras(
+        self, row: int, landmarks: torch.Tensor | None, matrices: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Landmarks in pixels of the crop, and feature."""
         if landmarks is not None and "image" in matrices:
             landmarks = transform_points(landmarks, matrices["image"])
-        feature = torch.from_numpy(self.source.feature(row)) if "feature" in self.fields else None
-        return EncodedFace(row, images, sizes, matrices, landmarks, feature)
+        return landmarks, torch.from_numpy(self.source.feature(row)) if "feature" in self.fields else None
 
     def _matrix(self, row: int, size: tuple[int, int], landmarks: torch.Tensor) -> torch.Tensor:
         if not self.align:
@@ -190,7 +212,7 @@ class FaceDataset:
             self.unaligned.add(row)
         return matrices[0]
 
-    def assemble(self, faces: Sequence[EncodedFace], images: dict[str, torch.Tensor]) -> Sample:
+    def assemble(self, faces: Sequence[Face], images: dict[str, torch.Tensor]) -> Sample:
         """Join decoded images with all else that was asked for.
 
         Args:

@@ -68,7 +68,7 @@ class ResumableLoader:
         return len(self.dataset) // self._samples_per_step
 
     def __iter__(self) -> Iterator[Sample]:
-        self.close()
+        self._stop()
         # Lightning stops after len() batches without exhausting the iterator, so the end of an epoch shows only here.
         if len(self.dataset) - self.position < self._samples_per_step:
             self.epoch, self.position = self.epoch + 1, 0
@@ -82,6 +82,10 @@ class ResumableLoader:
 
     def close(self) -> None:
         """End the threads of the backend; the position stays."""
+        self._stop()
+        self.backend.close()
+
+    def _stop(self) -> None:
         if self._batches is not None:
             self._batches.close()
             self._batches = None

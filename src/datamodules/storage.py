@@ -261,12 +261,18 @@ class RangeReader:
 
     def read(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset` on; fewer where the file ends."""
+        if self._descriptor is None:
+            return self._read_remote(offset, size)
+        try:
+            return os.pread(self._descriptor, size, offset)
+        except OSError as error:
+            raise UserError(f"{self.location}: cannot be read ({error.strerror})") from error
+
+    def _read_remote(self, offset: int, size: int) -> bytes:
+        end = min(offset + size, self.size)
+        if offset >= end:
+            return b""
         with self.location._explain("be read"):
-            if self._descriptor is not None:
-                return os.pread(self._descriptor, size, offset)
-            end = min(offset + size, self.size)
-            if offset >= end:
-                return b""
             filesystem, path = self.location._remote()
             return filesystem.cat_file(path, start=offset, end=end)
 

@@ -30,6 +30,9 @@ class Numbers:
             readable = torch.tensor([row for row in rows.tolist() if row not in self.broken])
             yield Sample(label=readable) if len(readable) else Sample()
 
+    def close(self) -> None:
+        pass
+
 
 def _loader(
     count: int,

@@ -28,7 +28,7 @@ class Backend(Protocol):
     def read(self, batches: Iterator[np.ndarray]) -> Iterator[Sample]:
         """Turn rows into batches, in order, working ahead of what is asked for.
 
-        Closing the returned generator ends all work and every thread.
+        One stream at a time; closing the returned generator ends the work.
 
         Args:
             batches: Rows of each batch, at most `batch_size`.
@@ -36,6 +36,9 @@ class Backend(Protocol):
         Yields:
             Images uint8 [B, S, S, C]; unreadable ones are left out, and an all unreadable batch is empty.
         """
+
+    def close(self) -> None:
+        """End every thread; the next `read` starts them again."""
 
 
 def make_backend(

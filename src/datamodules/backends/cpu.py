@@ -34,3 +34,6 @@ class CpuBackend:
         """See `Backend.read`."""
         # One batch more than threads: the one being consumed leaves no thread idle.
         return map_in_order(self._read, batches, threads=self.threads, ahead=self.threads + 1)
+
+    def close(self) -> None:
+        """See `Backend.close`; the threads have ended with their stream."""

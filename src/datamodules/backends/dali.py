@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class DaliBackend:
         self.batch_size = batch_size
         self.threads = max(threads, 1)
         self.device = device
+        self._pipeline: Pipeline | None = None
+        self._encoded: Iterator[list[EncodedFace]] = iter(())
+        self._queue: deque[list[EncodedFace]] = deque()  # batches that DALI is at work on
 
     def read(self, batches: Iterator[np.ndarray]) -> Generator[Sample]:
         """See `Backend.read`."""
@@ -48,34 +51,64 @@ class DaliBackend:
             for faces in encoded:
                 yield self.dataset.assemble(faces, {})
             return
-        queue: deque[list[EncodedFace]] = deque()
-        pipeline = self._build(lambda: self._feed(encoded, queue))
+        self._encoded = encoded
+        self._queue.clear()
+        if self._pipeline is None:
+            self._pipeline = self._build()
         try:
-            while True:
-                try:
-                    outputs = pipeline.run()
-                except StopIteration:
-                    break
-                except RuntimeError:
-                    # DALI gives up a batch for one damaged image.
-                    outputs = None
-                yield from _take_empty(queue)
-                yield self._finish(queue.popleft(), outputs)
-            yield from _take_empty(queue)
+            yield from self._decode(self._pipeline)
         finally:
             encoded.close()
-            # Ends DALI's threads now, not when the last reference is gone.
-            pipeline._shutdown()
+            self._drain()
 
-    def _feed(self, encoded: Iterator[list[EncodedFace]], queue: deque[list[EncodedFace]]) -> list[list[np.ndarray]]:
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._pipeline is not None:
+            # Ends DALI's threads now, not when the last reference is gone.
+            self._pipeline._shutdown()
+            self._pipeline = None
+
+    def _decode(self, pipeline: Pipeline) -> Iterator[Sample]:
+        while True:
+            try:
+                outputs = pipeline.run()
+            except StopIteration:
+                break
+            except RuntimeError:
+                # DALI gives up a batch for one damaged image.
+                outputs = None
+            yield from self._take_empty()
+            yield self._finish(self._queue.popleft(), outputs)
+        yield from self._take_empty()
+
+    def _drain(self) -> None:
+        """Bring the pipeline to its end, to start again from there: one for every epoch would leak memory in DALI."""
+        if self._pipeline is None:
+            return
+        while True:
+            try:
+                self._pipeline.run()
+            except StopIteration:
+                break
+            except RuntimeError:
+                continue
+        self._pipeline.reset()
+
+    def _feed(self) -> list[list[np.ndarray]]:
         """Inputs of the next batch that holds anything, for the external source; StopIteration ends the pipeline."""
-        for faces in encoded:
-            queue.append(faces)
+        for faces in self._encoded:
+            self._queue.append(faces)
             if faces:
                 return [inputs for name in self.dataset.modalities for inputs in self._inputs(name, faces)]
         raise StopIteration
 
-    def _build(self, feed: Callable[[], list[list[np.ndarray]]]) -> Pipeline:
+    def _take_empty(self) -> Iterator[Sample]:
+        """A batch without any readable image never reaches DALI."""
+        while self._queue and not self._queue[0]:
+            self._queue.popleft()
+            yield Sample()
+
+    def _build(self) -> Pipeline:
         on_gpu = self.device.type == "cuda"
         modalities = self.dataset.modalities
         pipeline = Pipeline(
@@ -85,7 +118,8 @@ class DaliBackend:
             prefetch_queue_depth=_AHEAD,
         )
         with pipeline:
-            inputs = fn.external_source(source=feed, num_outputs=len(modalities) * self._inputs_per_image, batch=True)
+            count = len(modalities) * self._inputs_per_image
+            inputs = fn.external_source(source=self._feed, num_outputs=count, batch=True)
             images = []
             for number, name in enumerate(modalities):
                 first = number * self._inputs_per_image
@@ -145,13 +179,6 @@ class DaliBackend:
         image = torch.empty(dense.shape(), dtype=torch.uint8, device=self.device)
         feed_ndarray(dense, image, cuda_stream=torch.cuda.current_stream() if image.is_cuda else None)
         return image
-
-
-def _take_empty(queue: deque[list[EncodedFace]]) -> Iterator[Sample]:
-    """A batch without any readable image never reaches DALI."""
-    while queue and not queue[0]:
-        queue.popleft()
-        yield Sample()
 
 
 def _from_corner(matrix: torch.Tensor) -> np.ndarray:

@@ -89,21 +89,19 @@ class ShardSource(FaceSource):
             raise BadImage(f"its metadata are no JSON ({error})") from error
 
     def _member(self, row: int, member: str) -> bytes:
-        column = MEMBERS.index(member)
-        size = int(self.index.size[row, column])
-        content = self._reader(int(self.index.shard[row])).read(int(self.index.offset[row, column]), size)
+        index, column = self.index, MEMBERS.index(member)
+        shard, size = index.shard.item(row), index.size.item(row, column)
+        reader = self._readers.get(shard) or self._open(shard)
+        content = reader.read(index.offset.item(row, column), size)
         if len(content) < size:
             raise BadImage(f"{len(content)} of {size} bytes: the tar was cut after it was opened")
         return content
 
-    def _reader(self, shard: int) -> RangeReader:
-        reader = self._readers.get(shard)
-        if reader is None:
-            reader = (Location(self.name) / self.index.shards[shard].file).open()
-            if len(self._readers) >= _MAX_OPEN_FILES:
-                # Only forgotten, for another thread may be reading from one: the last user closes it.
-                self._readers = {}
-            self._readers[shard] = reader
+    def _open(self, shard: int) -> RangeReader:
+        if len(self._readers) >= _MAX_OPEN_FILES:
+            # Only forgotten, for another thread may be reading from one: the last user closes it.
+            self._readers = {}
+        reader = self._readers[shard] = (Location(self.name) / self.index.shards[shard].file).open()
         return reader
 
     def __getstate__(self) -> dict[str, Any]:

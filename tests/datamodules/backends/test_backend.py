@@ -27,7 +27,10 @@ def _rows(count: int, batch: int) -> Iterator[np.ndarray]:
 
 
 def _read(name: str, dataset: FaceDataset, count: int, batch: int = 4, threads: int = 2) -> list[Sample]:
-    return list(make_backend(name, dataset, batch_size=batch, threads=threads).read(_rows(count, batch)))
+    backend = make_backend(name, dataset, batch_size=batch, threads=threads)
+    batches = list(backend.read(_rows(count, batch)))
+    backend.close()
+    return batches
 
 
 def _assert_equal(first: list[Sample], second: list[Sample], tolerance: int = 0) -> None:
@@ -134,12 +137,27 @@ def test_no_thread_is_left_when_a_reader_is_closed(source: MemorySource, name: s
     _read("dali", dataset, 10)  # threads that DALI keeps for the process
     gc.collect()
     before = _tasks()
+    backend = make_backend(name, dataset, batch_size=2, threads=2)
     for _ in range(3):
-        batches = make_backend(name, dataset, batch_size=2, threads=2).read(_rows(10, 2))
+        batches = backend.read(_rows(10, 2))
         next(iter(batches))
         assert _tasks() > before
         batches.close()  # type: ignore[attr-defined]
+        backend.close()
         assert _settles_at(before)
+
+
+@pytest.mark.parametrize("name", ["cpu", "dali"])
+def test_a_stream_left_early_does_not_show_in_the_next(source: MemorySource, name: str) -> None:
+    dataset = FaceDataset(source, size=40)
+    backend = make_backend(name, dataset, batch_size=2, threads=2)
+    expected = _read(name, dataset, 10, batch=2)
+    for taken in (1, 3, 5):
+        batches = backend.read(_rows(10, 2))
+        _assert_equal([next(batches) for _ in range(taken)], expected[:taken])
+        batches.close()  # type: ignore[attr-defined]
+    _assert_equal(list(backend.read(_rows(10, 2))), expected)
+    backend.close()
 
 
 def test_auto_explains_its_choice(source: MemorySource, caplog: pytest.LogCaptureFixture) -> None:
