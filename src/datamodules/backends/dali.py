@@ -82,7 +82,7 @@ class DaliBackend:
         yield from self._take_empty()
 
     def _drain(self) -> None:
-        """Bring the pipeline to its end, to start again from there: one for every epoch would leak memory in DALI."""
+        """Bring the pipeline to its end, to start again from there: one for every epoch would leak memory."""
         if self._pipeline is None:
             return
         while True:
