@@ -81,6 +81,7 @@ class Ours:
         return ResumableLoader(dataset, Shuffled(dataset.source, BATCH), decoder)
 
     def __call__(self, root: Path, workers: int) -> Iterator[int]:
+        """One epoch, see `Loader`."""
         for batch in self.open(root, workers):
             images = batch["image"].to(self.device, non_blocking=True)
             yield len(to_float(images) if self.as_float else images)

@@ -15,6 +15,7 @@ import numpy as np
 from webdataset import TarWriter
 
 from src.datamodules.shard_scan import ShardTable, scan_shard
+from src.datamodules.storage import Location
 from src.errors import UserError
 
 __all__ = ["PNG_SIGNATURE", "ShardFile", "explain_full_disk"]
@@ -72,7 +73,8 @@ class ShardFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        return scan_shard(self.path, name)
+        with Location(self.path).open() as reader:
+            return scan_shard(reader, name)
 
     def abandon(self) -> None:
         """Close the file after a failure; what is left in the buffers may not fit on the disk."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.datamodules.shard_scan import ShardTable, scan_shard
-from src.datamodules.storage import Location
+from src.datamodules.storage import Location, RangeReader
 from src.errors import UserError
 from src.files import atomic_write
 
@@ -137,19 +137,27 @@ class ShardIndex:
         Raises:
             UserError: No tar, a truncated tar, a key that occurs twice, an unsafe member name, no class number.
         """
-        if not Location(root).is_local:
-            raise UserError(f"{root}: tars are read where they lie; make the index there, and upload it with them")
-        root = Location(root).path
-        paths = sorted(root.glob("*.tar"))
-        if not paths:
+        location = Location(root)
+        names = [name for name in location.files() if name.endswith(".tar") and "/" not in name]
+        if not names:
             raise UserError(f"{root}: no *.tar found; give the folder that holds the shards")
-        progress = track(paths, f"reading {root.name}", transient=True, console=Console(stderr=True))
-        tables = [scan_shard(path) for path in progress]
+        return cls.scan_tars(location, {name: (location / name).open() for name in names})
+
+    @classmethod
+    def scan_tars(cls, root: Location, tars: Mapping[str, RangeReader]) -> ShardIndex:
+        """Build the index of opened tars; see `scan`.
+
+        Args:
+            root: Their folder, or what stands for it in messages.
+            tars: Name -> tar.
+        """
+        progress = track(tars.items(), f"reading {root.name}", transient=True, console=Console(stderr=True))
+        tables = [scan_shard(reader, name) for name, reader in progress]
         return cls.assemble(root, tables, resolution=None, attributes={})
 
     @classmethod
     def assemble(
-        cls, root: Path, tables: Sequence[ShardTable], *, resolution: int | None, attributes: Mapping[str, Any]
+        cls, root: Location, tables: Sequence[ShardTable], *, resolution: int | None, attributes: Mapping[str, Any]
     ) -> ShardIndex:
         """Join the tables of contents of a dataset's tars.
 
@@ -166,7 +174,7 @@ class ShardIndex:
             return np.concatenate([getattr(table, name) for table in tables])
 
         index = cls(
-            root=Location(root),
+            root=root,
             shards=tuple(Shard(table.file, table.size, table.sha256, len(table.keys)) for table in tables),
             classes=[subjects.get(label, "") for label in range(max(subjects) + 1)],
             resolution=resolution,

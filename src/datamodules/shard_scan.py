@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from src.datamodules.sample import UNKNOWN
+from src.datamodules.storage import RangeReader
 from src.errors import UserError
 
 __all__ = ["MEMBERS", "ShardTable", "scan_shard"]
@@ -58,15 +58,15 @@ class ShardTable:
     subjects: dict[int, str]
 
 
-def scan_shard(path: Path, file: str | None = None) -> ShardTable:
+def scan_shard(reader: RangeReader, file: str) -> ShardTable:
     """Read the table of contents, the class numbers and the checksum of a tar.
 
     Consecutive members with the same stem (all before the first dot of the base name) are one sample. Members are
     only ever read by position; their names never become paths.
 
     Args:
-        path: The tar, uncompressed.
-        file: Name to record instead of the path's own.
+        reader: The tar, uncompressed.
+        file: Its name, for the table and for messages.
 
     Returns:
         One row per sample.
@@ -74,27 +74,26 @@ def scan_shard(path: Path, file: str | None = None) -> ShardTable:
     Raises:
         UserError: The file is truncated or no tar, holds no sample, a key twice, a link, or an unsafe name.
     """
-    file = file or path.name
-    with open(path, "rb") as stream:
+    path = reader.location
+    with reader.stream() as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = os.fstat(stream.fileno()).st_size
         stream.seek(0)
         try:
             with tarfile.open(fileobj=stream, mode="r:") as archive:
-                samples = _group_members(archive, stream.fileno(), file)
+                samples = _group_members(archive, reader, file)
                 end = archive.offset
         except tarfile.ReadError as error:
             raise UserError(f"{path}: truncated or not a tar ({error}); copy or make it again") from error
-        # tarfile takes a file that ends, or turns to rubbish, between two members for a whole one.
-        if os.pread(stream.fileno(), len(_END_OF_ARCHIVE), end) != _END_OF_ARCHIVE:
-            raise UserError(f"{path}: truncated, no end-of-archive mark at byte {end}; copy or make it again")
+    # tarfile takes a file that ends, or turns to rubbish, between two members for a whole one.
+    if reader.read(end, len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE:
+        raise UserError(f"{path}: truncated, no end-of-archive mark at byte {end}; copy or make it again")
     if not samples:
         raise UserError(f"{path}: holds no sample; expected members such as 000000000.jpg and 000000000.json")
     labels, subjects = _read_classes(file, samples)
     attributes = [sample.metadata.get("attribute") for sample in samples.values()]
     return ShardTable(
         file,
-        size,
+        reader.size,
         digest,
         keys=np.array([key.encode() for key in samples]),
         labels=np.array(labels, np.int32),
@@ -112,7 +111,7 @@ class _Members:
     sizes: list[int] = field(default_factory=lambda: [0] * len(MEMBERS))
 
 
-def _group_members(archive: tarfile.TarFile, descriptor: int, file: str) -> dict[str, _Members]:
+def _group_members(archive: tarfile.TarFile, reader: RangeReader, file: str) -> dict[str, _Members]:
     samples: dict[str, _Members] = {}
     for member in archive:
         key, extension = _split(member, file)
@@ -124,7 +123,7 @@ def _group_members(archive: tarfile.TarFile, descriptor: int, file: str) -> dict
             raise UserError(f"{file}: the key {key!r} occurs twice; the members of a sample must be consecutive")
         sample = samples[key]
         if extension in ("cls", "json"):
-            sample.metadata |= _read_metadata(descriptor, member, extension, file)
+            sample.metadata |= _read_metadata(reader, member, extension, file)
         if (column := _COLUMN.get(extension)) is not None:
             if sample.offsets[column] >= 0:
                 raise UserError(f"{file}: the key {key!r} occurs twice, or has two members of kind {MEMBERS[column]}")
@@ -164,11 +163,11 @@ def _split(member: tarfile.TarInfo, file: str) -> tuple[str, str]:
     return str(path.with_name(stem)) if stem else "", extension.lower() if stem else ""
 
 
-def _read_metadata(descriptor: int, member: tarfile.TarInfo, extension: str, file: str) -> dict[str, Any]:
+def _read_metadata(reader: RangeReader, member: tarfile.TarInfo, extension: str, file: str) -> dict[str, Any]:
     where = f"{file}: member {member.name!r}"
     if member.size > _MAX_METADATA_BYTES:
         raise UserError(f"{where} has {member.size} bytes; expected at most {_MAX_METADATA_BYTES}")
-    content = os.pread(descriptor, member.size, member.offset_data)
+    content = reader.read(member.offset_data, member.size)
     if len(content) < member.size:
         raise tarfile.ReadError("unexpected end of data")
     try:

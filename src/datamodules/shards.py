@@ -15,6 +15,7 @@ import numpy as np
 from src.datamodules.shard_file import ShardFile, explain_full_disk
 from src.datamodules.shard_index import ShardIndex
 from src.datamodules.shard_scan import ShardTable
+from src.datamodules.storage import Location
 from src.errors import UserError
 
 __all__ = ["ShardIndex", "ShardWriter"]
@@ -130,7 +131,9 @@ class ShardWriter:
             self._close_shard(self._shard)
         if not self._tables:
             raise UserError(f"{self.root}: no sample was written; a dataset holds at least one")
-        index = ShardIndex.assemble(self.root, self._tables, resolution=self.resolution, attributes=self.attributes)
+        index = ShardIndex.assemble(
+            Location(self.root), self._tables, resolution=self.resolution, attributes=self.attributes
+        )
         try:
             for number, table in enumerate(self._tables):
                 os.replace(self._temporary(number), self.root / table.file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shlex
 import shutil
@@ -259,6 +260,10 @@ class RangeReader:
             self._close()
             self._descriptor = -1  # the number will be another file's
 
+    def stream(self) -> io.BufferedReader:
+        """The file as Python's file objects are, for libraries that want one; closing it leaves the reader open."""
+        return io.BufferedReader(_Stream(self), _CHUNK)
+
     def read(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset` on; fewer where the file ends."""
         if self._descriptor is None:
@@ -275,6 +280,30 @@ class RangeReader:
         with self.location._explain("be read"):
             filesystem, path = self.location._remote()
             return filesystem.cat_file(path, start=offset, end=end)
+
+
+class _Stream(io.RawIOBase):
+    """A reader as a file that is read from front to back."""
+
+    def __init__(self, reader: RangeReader) -> None:
+        self.reader = reader
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.reader.size}[whence]
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.reader.read(self.position, len(buffer))
+        buffer[: len(content)] = content
+        self.position += len(content)
+        return len(content)
 
 
 def _fail_to_list(error: OSError) -> None:

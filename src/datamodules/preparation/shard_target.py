@@ -15,6 +15,7 @@ from src.datamodules.shard_file import ShardFile
 from src.datamodules.shard_index import ShardIndex
 from src.datamodules.shard_scan import ShardTable
 from src.datamodules.sources.source import FaceSource
+from src.datamodules.storage import Location
 
 __all__ = ["ShardTarget"]
 
@@ -91,7 +92,9 @@ class ShardTarget(Target):
     def finish(self, receipts: Sequence[Receipt], source: FaceSource, settings: Mapping[str, Any], side: int) -> None:
         """Write the index."""
         tables = [self._table(receipt, source) for receipt in receipts if receipt.samples]
-        index = ShardIndex.assemble(self.work, tables, resolution=side or None, attributes={"prepared": dict(settings)})
+        index = ShardIndex.assemble(
+            Location(self.work), tables, resolution=side or None, attributes={"prepared": dict(settings)}
+        )
         index.save()
         for name in ("index.npz", "index.json"):
             self.deliver(self.work / name, name)

@@ -13,7 +13,7 @@ from src.datamodules.decode import BadImage
 from src.datamodules.shard_index import ShardIndex
 from src.datamodules.shard_scan import MEMBERS
 from src.datamodules.sources.source import MODALITIES, FaceSource
-from src.datamodules.storage import Location, RangeReader
+from src.datamodules.storage import Location, RangeReader, expand
 
 __all__ = ["ShardSource"]
 
@@ -23,16 +23,29 @@ _MAX_OPEN_FILES = 256
 class ShardSource(FaceSource):
     """The samples of a folder of tars, read by position through their index.
 
+    Tars without an index are read once from end to end when the source is opened. What a pipe writes goes to a
+    temporary file, once for every process that reads from it.
+
     Args:
-        root: Folder with the tars and their `index.json`; a path or a URL.
+        root: Folder with the tars and their `index.json`, a path or a URL; or tars by name, with braces:
+            `DIR/train-{000000..000009}.tar`, `pipe:ssh host cat train-{000000..000009}.tar`.
 
     Raises:
-        UserError: The folder is no whole dataset (see `ShardIndex.load`).
+        UserError: The folder is no whole dataset, or a tar is damaged (see `ShardIndex.load` and `scan`).
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.index = index = ShardIndex.load(root)
         self._readers: dict[int, RangeReader] = {}
+        tars = expand(str(root))
+        if any(tar.name.endswith(".tar") or (tar.is_pipe and "{name}" not in str(tar)) for tar in tars):
+            self._tars = tars
+            self._readers = {number: tar.open() for number, tar in enumerate(tars)}
+            opened = {str(tar): reader for tar, reader in zip(tars, self._readers.values(), strict=True)}
+            self.index = ShardIndex.scan_tars(Location(str(root)), opened)
+        else:
+            self.index = ShardIndex.load(root)
+            self._tars = [Location(root) / shard.file for shard in self.index.shards]
+        index = self.index
         super().__init__(
             str(root),
             index.label,
@@ -101,7 +114,7 @@ class ShardSource(FaceSource):
         if len(self._readers) >= _MAX_OPEN_FILES:
             # Only forgotten, for another thread may be reading from one: the last user closes it.
             self._readers = {}
-        reader = self._readers[shard] = (Location(self.name) / self.index.shards[shard].file).open()
+        reader = self._readers[shard] = self._tars[shard].open()
         return reader
 
     def __getstate__(self) -> dict[str, Any]:

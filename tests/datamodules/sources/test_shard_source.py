@@ -7,15 +7,18 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 from src.datamodules.alignment import ARCFACE_TEMPLATE
 from src.datamodules.decode import BadImage
 from src.datamodules.face_dataset import FaceDataset
+from src.datamodules.shard_index import ShardIndex
 from src.datamodules.shards import ShardWriter
 from src.datamodules.sources import shard_source
 from src.datamodules.sources.shard_source import ShardSource
+from src.errors import UserError
 
 MakeImage = Callable[..., bytes]
 LANDMARKS = (ARCFACE_TEMPLATE * 32 / 112).tolist()
@@ -89,3 +92,28 @@ def test_what_not_all_samples_have_is_not_offered(tmp_path: Path, make_image: Ma
         source.landmarks(0)
     with pytest.raises(BadImage, match="no five `landmarks`"):
         source.landmarks(1)
+
+
+@pytest.mark.parametrize(
+    "form", ["{shards}/train-{{000000..000002}}.tar", "pipe:cat {shards}/train-{{000000..000002}}.tar"]
+)
+def test_tars_by_name_need_no_index(shards: Path, form: str) -> None:
+    expected = ShardSource(shards)
+    (shards / "index.json").unlink()
+    source = ShardSource(form.format(shards=shards))
+    assert [source.key(row) for row in range(10)] == [expected.key(row) for row in range(10)]
+    assert source.labels.tolist() == expected.labels.tolist()
+    assert [source.content(row) for row in range(10)] == [expected.content(row) for row in range(10)]
+    assert pickle.loads(pickle.dumps(source)).content(9, "nir") == expected.content(9, "nir")
+    os.truncate(shards / "train-000001.tar", 3000)
+    with pytest.raises(UserError, match=r"train-000001\.tar: truncated"):
+        ShardSource(form.format(shards=shards))
+
+
+def test_an_index_behind_a_url(shards: Path) -> None:
+    remote = fsspec.filesystem("memory")
+    remote.put(str(shards), "/faces", recursive=True)
+    source, expected = ShardSource("memory://faces"), ShardSource(shards)
+    assert [source.content(row) for row in range(10)] == [expected.content(row) for row in range(10)]
+    assert ShardIndex.scan("memory://faces").keys.tolist() == expected.index.keys.tolist()
+    remote.rm("/faces", recursive=True)
