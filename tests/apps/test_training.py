@@ -98,10 +98,19 @@ def test_a_finished_run_is_not_overwritten(root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [6, 29])
-def test_killed_and_continued_gives_the_same_weights(root: Path, step: int) -> None:
-    folder = root / "runs" / f"killed-{step}"
-    command = [sys.executable, str(ROOT / "train.py"), *TRAINING, f"name=killed-{step}", "evaluate_untrained=false"]
+@pytest.mark.parametrize(
+    ("step", "killed", "continued"),
+    [
+        (6, "backend=cpu num_workers=0", "backend=cpu num_workers=0"),
+        (29, "backend=cpu num_workers=2", "backend=cpu num_workers=1"),
+        (6, "backend=dali num_workers=1", "backend=dali num_workers=2"),
+        (13, "backend=dali num_workers=1", "backend=cpu num_workers=2"),
+    ],
+)
+def test_killed_and_continued_gives_the_same_weights(root: Path, step: int, killed: str, continued: str) -> None:
+    folder = root / "runs" / f"killed-{step}-{killed.replace(' ', '-').replace('=', '-')}"
+    arguments = [*TRAINING, f"name={folder.name}", "evaluate_untrained=false"]
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, *_of_datamodule(killed)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(root), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not ((folder / "metrics.csv").exists() and max(losses(folder), default=0) >= step):
@@ -111,11 +120,15 @@ def test_killed_and_continued_gives_the_same_weights(root: Path, step: int) -> N
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    succeed(root, "train.py", *TRAINING, f"name=killed-{step}", "ckpt_path=last", "evaluate_untrained=false")
+    succeed(root, "train.py", *arguments, *_of_datamodule(continued), "ckpt_path=last")
     expected, found = weights(root / "runs" / "whole"), weights(folder)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert losses(folder) == losses(root / "runs" / "whole")
+
+
+def _of_datamodule(options: str) -> list[str]:
+    return [f"datamodule.{option}" for option in options.split()]
 
 
 @pytest.mark.slow
