@@ -79,14 +79,6 @@ class ShardIndex:
         """int64 [num_classes], images per class."""
         return np.bincount(self.label, minlength=len(self.classes))
 
-    @cached_property
-    def _by_class(self) -> list[np.ndarray]:
-        return np.split(np.argsort(self.label, kind="stable"), np.cumsum(self.class_counts)[:-1])
-
-    def samples_of(self, label: int) -> np.ndarray:
-        """int64 [n], the rows of class `label` in file order."""
-        return self._by_class[label]
-
     @property
     def fingerprint(self) -> str:
         """Hex digest of the contents of all tars in order."""
