@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
-from src.datamodules.sample import UNKNOWN
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
 
@@ -95,7 +94,7 @@ class GenderBalanced(_GroupBalanced):
                 f"{source.name}: no image is marked {' or '.join(missing)}, so batches cannot be balanced by gender; "
                 "choose data with attributes, or another datamodule/sampling"
             )
-        super().__init__(source, batch_size, np.where(source.attributes >= 0, source.attributes, UNKNOWN), seed=seed)
+        super().__init__(source, batch_size, source.attributes, seed=seed)
 
 
 class IdentityBalanced(Sampling):

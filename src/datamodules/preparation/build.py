@@ -16,17 +16,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
-from rich.text import Text
+from rich.progress import track
 
 from src.datamodules.preparation.journal import Journal, differences
 from src.datamodules.preparation.plan import plan_parts
@@ -38,6 +28,7 @@ from src.datamodules.shard_file import explain_full_disk
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
 from src.files import atomic_write
+from src.progress import image_progress
 
 __all__ = ["Preparation", "Result"]
 
@@ -203,7 +194,7 @@ class Preparation:
         missing = [number for number in range(len(self.parts)) if number not in receipts]
         done = len(self.source) - sum(len(self.parts[number]) for number in missing)
         waiting = {executor.submit(write_part, number, self.parts[number]) for number in missing}
-        with _progress() as progress:
+        with image_progress() as progress:
             bar = progress.add_task("preparing", total=len(self.source), completed=done)
             while waiting:
                 finished, waiting = wait(waiting, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
@@ -242,17 +233,6 @@ def _write_csv(target: Target, name: str, header: list[str], rows: Sequence[tupl
         writer.writerow(header)
         writer.writerows(rows)
     target.deliver(target.work / name, name)
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} images/s" if speed else "")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 @contextmanager

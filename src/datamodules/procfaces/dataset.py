@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import Progress
 
 from src.datamodules.decode import decode
 from src.datamodules.procfaces.data_card import data_card
@@ -32,6 +31,7 @@ from src.datamodules.procfaces.workers import drawers
 from src.datamodules.shards import ShardIndex
 from src.errors import UserError
 from src.files import atomic_write
+from src.progress import image_progress
 
 __all__ = ["build", "verify"]
 
@@ -112,12 +112,6 @@ def verify(root: Path | str, config: FacesConfig, *, samples: int = 16, seed: in
     return differences[worst]
 
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} images/s" if speed else "")
-
-
 def _build_missing(root: Path, config: FacesConfig, parts: list[Part], processes: int) -> None:
     finished = read_parts(root / BUILDING, config)
     is_new = not (root / BUILDING).exists()
@@ -126,8 +120,7 @@ def _build_missing(root: Path, config: FacesConfig, parts: list[Part], processes
     missing = [part for part in parts if part.name not in finished]
     check_space(root, sum(part.bytes_on_disk for part in missing))
     write_record(root / BUILDING, config, finished)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    with drawers(processes) as draw_all, Progress(*columns) as progress:
+    with drawers(processes) as draw_all, image_progress() as progress:
         for part in missing:
             finished[part.name] = _build_part(root, part, draw_all, progress)
             write_record(root / BUILDING, config, finished)

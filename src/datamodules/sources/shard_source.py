@@ -86,14 +86,8 @@ class ShardSource(FaceSource):
 
     def metadata(self, row: int) -> dict[str, Any]:
         """The sample's JSON member; `subject`, `label`, `attribute` and `source` where that has none."""
-        label = int(self.labels[row])
-        facts = {
-            "subject": self.classes[label],
-            "label": label,
-            "attribute": int(self.attributes[row]),
-            "source": self.key(row),
-        }
-        return facts | (self._stored_metadata(row) if self.has_metadata else {})
+        stored = self._stored_metadata(row) if self.has_metadata else {}
+        return super().metadata(row) | stored
 
     def _stored_metadata(self, row: int) -> dict[str, Any]:
         try:
