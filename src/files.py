@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_write"]
+from src.errors import UserError
+
+__all__ = ["atomic_write", "explain_full_disk"]
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -38,3 +43,21 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def explain_full_disk(place: object, consequence: str) -> Iterator[None]:
+    """Turn the error of a full disk into a `UserError`.
+
+    Args:
+        place: What was being written, for the message.
+        consequence: What became of it, for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise UserError(
+            f"{place}: the disk is full ({error.strerror}); {consequence}. Free some space, or write elsewhere."
+        ) from error

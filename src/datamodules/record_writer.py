@@ -11,9 +11,8 @@ from typing import IO, Literal, Self
 import numpy as np
 
 from src.datamodules.recordio import MAX_LABEL, pack, write_index
-from src.datamodules.shard_file import explain_full_disk
 from src.errors import UserError, check_choice
-from src.files import atomic_write
+from src.files import atomic_write, explain_full_disk
 
 __all__ = ["Layout", "RecordWriter", "closing_records", "write_property"]
 

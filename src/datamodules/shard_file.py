@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from webdataset import TarWriter
 
 from src.datamodules.shard_scan import ShardTable, scan_shard
 from src.datamodules.storage import Location
-from src.errors import UserError
 
-__all__ = ["PNG_SIGNATURE", "ShardFile", "explain_full_disk"]
+__all__ = ["PNG_SIGNATURE", "ShardFile"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ShardFile:
@@ -82,21 +79,3 @@ class ShardFile:
             self._tar.close()
         with suppress(OSError):
             self._file.close()
-
-
-@contextmanager
-def explain_full_disk(place: object, consequence: str) -> Iterator[None]:
-    """Turn the error of a full disk into a `UserError`.
-
-    Args:
-        place: What was being written, for the message.
-        consequence: What became of it, for the message.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise UserError(
-            f"{place}: the disk is full ({error.strerror}); {consequence}. Free some space, or write elsewhere."
-        ) from error

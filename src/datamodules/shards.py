@@ -12,11 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from src.datamodules.shard_file import ShardFile, explain_full_disk
+from src.datamodules.shard_file import ShardFile
 from src.datamodules.shard_index import ShardIndex
 from src.datamodules.shard_scan import ShardTable
 from src.datamodules.storage import Location
 from src.errors import UserError
+from src.files import explain_full_disk
 
 __all__ = ["ShardIndex", "ShardWriter"]
 

@@ -24,10 +24,9 @@ from src.datamodules.preparation.receipt import Receipt
 from src.datamodules.preparation.target import Target
 from src.datamodules.preparation.transform import FaceTransform
 from src.datamodules.preparation.workers import Job, check_bad, verify_part, work_on, write_part
-from src.datamodules.shard_file import explain_full_disk
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
-from src.files import atomic_write
+from src.files import atomic_write, explain_full_disk
 from src.progress import image_progress
 
 __all__ = ["Preparation", "Result"]

@@ -19,7 +19,7 @@ from rich.console import Console
 from src.datamodules.procfaces.faces_config import FacesConfig
 from src.datamodules.procfaces.rendering import RENDER_VERSION
 from src.errors import UserError
-from src.files import atomic_write
+from src.files import atomic_write, explain_full_disk
 
 __all__ = [
     "BUILDING",
@@ -120,14 +120,9 @@ def check_space(root: Path, needed: int) -> None:
 def explain_os_errors(root: Path) -> Iterator[None]:
     """Turn a full disk or a folder that cannot be written into a `UserError` that says what to do."""
     try:
-        yield
+        with explain_full_disk(root, "finished parts are kept"):
+            yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(root).free
-            raise UserError(
-                f"{root}: the disk is full ({_megabytes(free)} free); free some space and run again, "
-                "finished parts are kept"
-            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise UserError(f"{root}: cannot be written ({error.strerror}); give another folder") from error
         raise
