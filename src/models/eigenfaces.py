@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -18,12 +18,11 @@ class Eigenfaces(EmbeddingModule):
 
     Args:
         backbone: The principal components to fit.
-        head: Not used; there is no loss.
         max_images: Images kept for the fit, the first of the shuffled epoch; bounds the memory to
             ``12 * max_images * size**2`` bytes.
     """
 
-    def __init__(self, backbone: WhitenedPCA, head: Any = None, max_images: int = 4000) -> None:
+    def __init__(self, backbone: WhitenedPCA, max_images: int = 4000) -> None:
         super().__init__(backbone)
         self.automatic_optimization = False
         self._max_images = max_images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -47,6 +48,14 @@ class EmbeddingModule(L.LightningModule):
         image = batch["image"]
         embedding, flipped = self(torch.cat([image, image.flip(-1)])).chunk(2)
         return EmbeddingBatch(index=batch["index"], embedding=embedding, flipped=flipped)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the backbone: its structure, as its ``repr`` gives it, and its weights and buffers."""
+        digest = hashlib.sha256(repr(self.backbone).encode())
+        for name, tensor in self.backbone.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def load_backbone(self, path: Path | str) -> None:
         """Load the backbone's weights from a checkpoint of ours or a public file of weights.

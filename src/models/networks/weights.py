@@ -1,10 +1,11 @@
-"""Loading backbone weights from published files and from our own checkpoints."""
+"""Loading the weights of networks from published files and from our own checkpoints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 
-__all__ = ["describe_architecture", "load_weights", "read_weights"]
+__all__ = ["describe_architecture", "load_weights", "read_checkpoint", "read_weights"]
 
 Weights = dict[str, Tensor]
 
@@ -32,36 +33,47 @@ CVLFACE_DEPTHS = {8: "ir_18", 16: "ir_34", 24: "ir_50", 49: "ir_101"}
 MOBILEFACENET_SIZES = {333: "mbf", 606: "mbf_large"}
 
 
-def load_weights(backbone: nn.Module, path: Path | str) -> None:
-    """Fill a backbone from a file, all of it or not at all.
+def load_weights(
+    network: nn.Module, path: Path | str, *, key: str | None = None, prefix: str | Sequence[str] | None = None
+) -> None:
+    """Fill a network from a file, all of it or not at all.
 
     Args:
-        backbone: The network to fill, in place.
+        network: The network to fill, in place.
         path: A ``.safetensors`` file, or a file of ``torch.save`` with a state dict or a training checkpoint.
-            Wrappers' prefixes are dropped, and so are weights beside the backbone's, such as the head's.
+        key: See `read_weights`.
+        prefix: What the names begin with in the file and not in the network, one or several; names that begin with
+            none of them, such as the head's, are left out. None drops the prefixes of the usual wrappers, unless the
+            network has such names itself.
 
     Raises:
-        UserError: If the file cannot be read, or its weights are not exactly this backbone's.
+        UserError: If the file cannot be read, or its weights are not exactly this network's.
     """
-    weights = read_weights(path)
-    expected = backbone.state_dict()
+    weights = read_weights(path, key)
+    expected = network.state_dict()
+    if prefix is None:
+        weights = _unwrap(weights, expected)
+    else:
+        weights = _strip(weights, [prefix] if isinstance(prefix, str) else prefix, path)
     problem = _mismatch(weights, expected)
     if problem:
         raise UserError(
-            f"{path} does not fit the backbone.\n"
-            f"  the file holds:  {describe_architecture(weights)}\n"
-            f"  the backbone is: {describe_architecture(expected)}\n"
+            f"{path} does not fit the network.\n"
+            f"  the file holds: {describe_architecture(weights)}\n"
+            f"  the network is: {describe_architecture(expected)}\n"
             f"  {problem}\n"
-            "Choose the backbone the file was made with, or another file."
+            "Choose the network that the file was made with, or another file."
         )
-    backbone.load_state_dict(weights)
+    network.load_state_dict(weights)
 
 
-def read_weights(path: Path | str) -> Weights:
-    """Read a state dict from a file, without running any code in it, and drop wrappers' prefixes.
+def read_weights(path: Path | str, key: str | None = None) -> Weights:
+    """Read a state dict from a file, without running any code in it.
 
     Args:
         path: A ``.safetensors`` file, or a file of ``torch.save``.
+        key: Where in the file the state dict is, dotted, such as ``"ema.state_dict"``. None looks for it at the top and
+            where Lightning and arcface_torch keep it.
 
     Returns:
         Name → tensor, on the CPU.
@@ -69,25 +81,44 @@ def read_weights(path: Path | str) -> Weights:
     Raises:
         UserError: If the file is missing, damaged, holds objects of other classes, or no state dict.
     """
+    content = read_checkpoint(path)
+    if key is None:
+        container = next((name for name in CONTAINERS if isinstance(content, Mapping) and name in content), None)
+        weights = content if container is None else content[container]
+    else:
+        weights = _look_up(content, key, path)
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(
+            f"{path} holds no state dict {'at the top or as state_dict' if key is None else f'as {key}'}: expected a "
+            f"mapping from names to tensors, found {_describe_content(weights)}"
+        )
+    return dict(weights)
+
+
+def read_checkpoint(path: Path | str) -> Any:
+    """Read whatever tensors and plain values a file holds, without running any code in it.
+
+    Args:
+        path: A ``.safetensors`` file, or a file of ``torch.save``.
+
+    Returns:
+        Its content, tensors on the CPU.
+
+    Raises:
+        UserError: If the file is missing, damaged, or holds objects of other classes.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights file at {path}")
     try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make either reader fail in many ways, IndexError among them
         raise UserError(
             f"{path} is damaged, or is not a weights file that can be read safely: "
             "expected .safetensors, or a file of torch.save with nothing but tensors and plain values"
         ) from error
-    container = next((name for name in CONTAINERS if isinstance(content, dict) and name in content), None)
-    weights = content[container] if container else content
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"{path} holds no state dict: a mapping from names to tensors, or one as 'state_dict'")
-    return _strip_prefixes(dict(weights))
 
 
 def describe_architecture(weights: Mapping[str, Tensor]) -> str:
@@ -123,28 +154,63 @@ def _blocks(weights: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for name in weights if (match := re.match(pattern, name))})
 
 
-def _strip_prefixes(weights: Weights) -> Weights:
-    """Drop prefixes until none is left; names without the prefix that others have are not the backbone's."""
+def _look_up(content: Any, key: str, path: Path | str) -> Any:
+    for name in key.split("."):
+        if not isinstance(content, Mapping) or name not in content:
+            raise UserError(f"{path}: no {key} in it; {name} was looked for in {_describe_content(content)}")
+        content = content[name]
+    return content
+
+
+def _describe_content(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return f"a mapping with the keys {', '.join(map(str, list(content)[:8])) or '(none)'}"
+    return f"a value of type {type(content).__name__}"
+
+
+def _strip(weights: Weights, prefixes: Sequence[str], path: Path | str) -> Weights:
+    """Keep what begins with one of ``prefixes``, under the name after it."""
+    kept = {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if (prefix := next((prefix for prefix in prefixes if name.startswith(prefix)), None)) is not None
+    }
+    if not kept:
+        raise UserError(
+            f"{path}: no weight's name begins with {' or '.join(map(repr, prefixes))}; "
+            f"they are {', '.join(list(weights)[:4])}, ..."
+        )
+    return kept
+
+
+def _unwrap(weights: Weights, expected: Mapping[str, Tensor]) -> Weights:
+    """Drop wrappers' prefixes until none is left or all names are there; names without the prefix are not kept."""
+    if not _missing(weights, expected):
+        return weights
     for prefix in PREFIXES:
         wrapped = [name for name in weights if name.startswith(prefix)]
         if wrapped:
-            return _strip_prefixes({name.removeprefix(prefix): weights[name] for name in wrapped})
+            return _unwrap({name.removeprefix(prefix): weights[name] for name in wrapped}, expected)
     return weights
+
+
+def _missing(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
 
 
 def _mismatch(weights: Weights, expected: Mapping[str, Tensor]) -> str:
     """Say what keeps ``weights`` from being loaded; the empty string if nothing does."""
-    missing = [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
+    missing = _missing(weights, expected)
     extra = [name for name in weights if name not in expected]
     if missing or extra:
         return (
             f"{len(missing)} weights are missing from the file ({', '.join(missing[:3]) or 'none'}) "
-            f"and {len(extra)} are unknown to the backbone ({', '.join(extra[:3]) or 'none'})"
+            f"and {len(extra)} are unknown to the network ({', '.join(extra[:3]) or 'none'})"
         )
     for name, value in weights.items():
         if value.shape != expected[name].shape:
             return (
                 f"{name} has shape {tuple(value.shape)} in the file and {tuple(expected[name].shape)} "
-                "in the backbone: compare embedding_size and size"
+                "in the network: compare embedding_size and size"
             )
     return ""

@@ -1,0 +1,108 @@
+"""A checkpoint of a training of ours: its config, and the network it holds."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from src.errors import UserError
+from src.models.networks.weights import load_weights, read_checkpoint
+
+__all__ = ["TrainedCheckpoint"]
+
+# Arguments by which a backbone fetches weights of its own; those of the checkpoint replace them anyway.
+_NO_OTHER_WEIGHTS = {"pretrained": False, "weights": None}
+
+
+@dataclass(frozen=True)
+class TrainedCheckpoint:
+    """What a ``.ckpt`` file of ``train.py`` says.
+
+    Attributes:
+        path: The file.
+        config: Resolved config of the training.
+        backbone: The part of it that builds the network.
+        size: Side of the images that it was trained on, in pixels.
+        epochs: Epochs begun.
+        steps: Optimiser steps taken.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    backbone: dict[str, Any]
+    size: int
+    epochs: int
+    steps: int
+
+    @classmethod
+    def read(cls, path: Path | str) -> TrainedCheckpoint:
+        """Read a checkpoint without running any code in it.
+
+        Raises:
+            UserError: The file is missing or damaged, or no checkpoint of ``train.py``.
+        """
+        content = read_checkpoint(path)
+        try:
+            config = dict(content["hyper_parameters"] if isinstance(content, Mapping) else {})
+            backbone = {"_target_": config["model"]["backbone"]["_target_"], **config["model"]["backbone"]}
+            size = int(config["datamodule"]["size"])
+            epochs, steps = int(content["epoch"]) + 1, int(content["global_step"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{path} does not hold the config of a training with a backbone: expected a checkpoint of train.py, "
+                "such as runs/NAME/checkpoints/last.ckpt"
+            ) from error
+        backbone |= {name: value for name, value in _NO_OTHER_WEIGHTS.items() if name in backbone}
+        return cls(Path(path), config, backbone, size, epochs, steps)
+
+    def build_backbone(self) -> nn.Module:
+        """The network with the checkpoint's weights, in evaluation mode.
+
+        Raises:
+            UserError: The config names what is no network, or one that cannot be built, or the weights do not fit it.
+        """
+        _check_targets(self.backbone, self.path)
+        network: nn.Module = instantiate(OmegaConf.create(self.backbone))
+        load_weights(network, self.path)
+        return network.eval()
+
+
+def _check_targets(node: Any, path: Path) -> None:
+    """Refuse to call anything but networks: a checkpoint may come from anywhere."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _check_target(str(node["_target_"]), path)
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            _check_targets(child, path)
+
+
+def _check_target(name: str, path: Path) -> None:
+    try:
+        target = pydoc.locate(name)
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"{path}: its network {name} cannot be imported: {error.value}") from error
+    if target is None:
+        raise UserError(f"{path}: there is no {name}, its network; install it, or set PYTHONPATH to its folder")
+    if not _makes_networks(target):
+        raise UserError(
+            f"{path}: its config would call {name}, which is neither a class of torch.nn.Module nor a function "
+            "annotated to return one"
+        )
+
+
+def _makes_networks(target: object) -> bool:
+    try:
+        made = target if inspect.isclass(target) else get_type_hints(target).get("return")
+    except (NameError, TypeError):  # annotations that cannot be resolved, or an object that has none
+        return False
+    return inspect.isclass(made) and issubclass(made, nn.Module)
