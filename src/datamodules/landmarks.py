@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,23 +31,28 @@ def read_landmarks(path: Path | str) -> dict[str, torch.Tensor]:
         UserError: Missing file, other header, a row that is no name and ten numbers, or a name that occurs twice.
     """
     try:
-        file = open(path, newline="", encoding="utf-8")  # noqa: SIM115, the body below is not the open's business
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a CSV file of landmarks") from error
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give a CSV file of landmarks") from error
+    rows = csv.reader(io.StringIO(text, newline=""))
+    try:
+        return _parse(rows, path)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: not a CSV file ({error})") from error
+
+
+def _parse(rows: Any, path: Path | str) -> dict[str, torch.Tensor]:
+    header: list[str] = next(rows, [])
+    if header != HEADER:
+        raise UserError(f"{path}: the first line is {','.join(header)!r}, expected {','.join(HEADER)!r}")
     landmarks: dict[str, torch.Tensor] = {}
-    with file:
-        rows = csv.reader(file)
-        if (header := next(rows, [])) != HEADER:
-            raise UserError(f"{path}: the first line is {','.join(header)!r}, expected {','.join(HEADER)!r}")
-        for row in rows:
-            try:
-                name, *numbers = row
-                points = torch.tensor([float(number) for number in numbers]).view(5, 2)
-            except (ValueError, RuntimeError) as error:
-                raise UserError(
-                    f"{path}, line {rows.line_num}: expected a file and ten numbers, found {row}"
-                ) from error
-            if name in landmarks:
-                raise UserError(f"{path}, line {rows.line_num}: the file {name!r} occurs twice; keep one row of it")
-            landmarks[name] = points
+    for row in rows:
+        try:
+            name, *numbers = row
+            points = torch.tensor([float(number) for number in numbers]).view(5, 2)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{path}, line {rows.line_num}: expected a file and ten numbers, found {row}") from error
+        if name in landmarks:
+            raise UserError(f"{path}, line {rows.line_num}: the file {name!r} occurs twice; keep one row of it")
+        landmarks[name] = points
     return landmarks

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from src.datamodules.alignment import align, resize
-from src.datamodules.decode import BadImage, decode
-from src.datamodules.landmarks import read_landmarks
-from src.datamodules.sources.file_source import IMAGE_SUFFIXES
+from src.datamodules.photographs import find_images
 from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError
 
-__all__ = ["ImageFile", "read_calfw_pairs", "read_lfw_pairs"]
-
-# Where the template falls in LFW's 250 x 250 photographs, on the average over their landmarks.
-_LFW_SIDE, _LFW_LEFT, _LFW_TOP, _LFW_CROP = 250, 61, 52, 130
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A face photograph on disk.
-
-    With landmarks it is aligned to the template. Without, a 250 x 250 photograph is taken for one of LFW, whose
-    faces are centred: its 130 x 130 pixels from (61, 52) on are used; any other square is taken as aligned.
-    """
-
-    path: Path
-    landmarks: torch.Tensor | None = None
-
-    def load(self, size: int) -> torch.Tensor:
-        """Read, decode and crop; uint8 [size, size, 3] RGB."""
-        try:
-            image = decode(self.path.read_bytes())
-        except (OSError, BadImage) as error:
-            raise BadImage(f"{self.path}: {error}") from error
-        if self.landmarks is not None:
-            return align(image, self.landmarks, size)
-        height, width = image.shape[:2]
-        if height != width:
-            raise BadImage(f"{self.path}: {width} x {height} pixels; without landmarks a square is expected")
-        if width == _LFW_SIDE:
-            image = image[_LFW_TOP : _LFW_TOP + _LFW_CROP, _LFW_LEFT : _LFW_LEFT + _LFW_CROP]
-        return resize(image, size)
+__all__ = ["read_calfw_pairs", "read_lfw_pairs"]
 
 
 def read_lfw_pairs(
@@ -87,7 +50,7 @@ def read_lfw_pairs(
         for person, image in ((fields[0], fields[1]), (fields[-2] if len(fields) == 4 else fields[0], fields[-1])):
             files.append(f"{person}/{person}_{int(image):04d}")
         same.append(len(fields) == 3)
-    return VerificationSet(name, _find_images(root, files, 2, landmarks, path), np.array(same), folds)
+    return VerificationSet(name, find_images(root, files, 2, landmarks, path), np.array(same), folds)
 
 
 def read_calfw_pairs(
@@ -120,7 +83,7 @@ def read_calfw_pairs(
         )
     files = [Path(fields[0]).stem for _, fields in lines]
     same = np.array([flag != "0" for flag in flags[::2]])
-    return VerificationSet(name, _find_images(root, files, 1, landmarks, path), same, folds)
+    return VerificationSet(name, find_images(root, files, 1, landmarks, path), same, folds)
 
 
 def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -133,33 +96,3 @@ def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
     if len(lines) < 2:
         raise UserError(f"{path}: holds no pairs")
     return lines
-
-
-def _find_images(root: Path, names: list[str], depth: int, landmarks: str | None, pairs: Path) -> list[ImageFile]:
-    """Find images by the last `depth` parts of their path without suffix; names in pair files never become paths."""
-    found: dict[str, list[str]] = {}
-    for file in _walk(root):
-        key = "/".join(file.rpartition(".")[0].split("/")[-depth:])
-        found.setdefault(key, []).append(file)
-    if missing := [name for name in names if name not in found]:
-        raise UserError(
-            f"{pairs}: {len(missing)} of {len(names)} images are not below {root}, first: {', '.join(missing[:3])}"
-        )
-    if doubled := next((found[name] for name in names if len(found[name]) > 1), None):
-        raise UserError(f"{root}: {doubled[0]} and {doubled[1]} have the same name; give a folder with one of them")
-    files = [found[name][0] for name in names]
-    if landmarks is None or not (root / landmarks).exists():
-        return [ImageFile(root / file) for file in files]
-    table = read_landmarks(root / landmarks)
-    if missing := [file for file in files if file not in table]:
-        raise UserError(
-            f"{root / landmarks}: no row for {len(missing)} of {len(files)} images, first: {', '.join(missing[:3])}"
-        )
-    return [ImageFile(root / file, table[file]) for file in files]
-
-
-def _walk(root: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(folder, name).relative_to(root).as_posix()

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
-from src.datamodules.alignment import resize
-from src.datamodules.decode import BadImage, decode
+from src.datamodules.evaluation_images import EncodedImage, ImageSource
 from src.datamodules.restricted_pickle import loads
-from src.datamodules.sample import to_float
 from src.errors import UserError
 from src.files import atomic_write
 
-__all__ = [
-    "EncodedImage",
-    "ImageSource",
-    "VerificationImages",
-    "VerificationSet",
-    "read_bin",
-    "write_bin",
-]
-
-
-class ImageSource(Protocol):
-    """Something an image can be loaded from."""
-
-    def load(self, size: int) -> torch.Tensor:
-        """Return the aligned face, uint8 [size, size, 3] RGB.
-
-        Raises:
-            BadImage: It cannot be read; the message names it.
-        """
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """An aligned face held in memory as JPEG or PNG bytes; `name` serves messages."""
-
-    content: bytes
-    name: str
-
-    def load(self, size: int) -> torch.Tensor:
-        """Decode and, if needed, resize the square image; uint8 [size, size, 3] RGB."""
-        try:
-            image = decode(self.content)
-        except BadImage as error:
-            raise BadImage(f"{self.name}: {error}") from error
-        height, width = image.shape[:2]
-        if height != width:
-            raise BadImage(f"{self.name}: {width} x {height} pixels, expected a square of an aligned face")
-        return image if width == size else resize(image, size)
+__all__ = ["VerificationSet", "read_bin", "write_bin"]
 
 
 @dataclass(frozen=True)
@@ -92,28 +52,13 @@ class VerificationSet:
     def __len__(self) -> int:
         return len(self.same)
 
-    def decode(self, index: int, size: int = 112) -> torch.Tensor:
-        """Load image `index` (0 .. 2P - 1); uint8 [size, size, 3] RGB."""
-        return self.images[index].load(size)
-
-
-class VerificationImages(Dataset[dict[str, Any]]):
-    """The images of a verification set as a dataset for a loader, decoded one by one.
-
-    An item is `{"image": float32 [3, size, size] in [-1, 1], "index": int}`; the index tells gathered embeddings
-    apart when ranks pad their share.
-    """
-
-    def __init__(self, verification_set: VerificationSet, size: int = 112) -> None:
-        self.verification_set = verification_set
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.verification_set.images)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Load image `index`."""
-        return {"image": to_float(self.verification_set.decode(index, self.size)), "index": index}
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of images, pairs and folds."""
+        digest = hashlib.sha256(np.packbits(self.same).tobytes() + str(self.folds).encode())
+        for image in self.images:
+            digest.update(image.digest())
+        return digest.hexdigest()
 
 
 def read_bin(path: Path | str, *, name: str | None = None, folds: int = 10) -> VerificationSet:

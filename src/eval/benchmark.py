@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from src.datamodules.verification_sets import VerificationImages, VerificationSet
+from src.datamodules.evaluation_images import EvaluationImages
+from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError, check_choice
-from src.eval.embedding import Embeddings
-from src.eval.operating_points import Curves
+from src.eval.bootstrap import Interval, interval, resample_accuracy, verification_intervals
+from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.operating_points import exponent
+from src.eval.score import BenchmarkScore, HardPair, ScoreCurves
+from src.eval.score_curves import hardest, score_histogram, thin_curve
 from src.eval.verification import FARS, VerificationResult, verify
 
-__all__ = ["BenchmarkScore", "Flip", "VerificationBenchmark"]
+__all__ = ["Flip", "VerificationBenchmark", "combine_views", "fingerprint"]
 
 Flip = Literal["sum", "concat", "none"]
-
-
-@dataclass(frozen=True)
-class BenchmarkScore:
-    """What a benchmark makes of embeddings.
-
-    Attributes:
-        metrics: Numbers by name; rates are fractions of 1, NaN means that the set is too small for the metric.
-        curves: Scores and ROC for figures; None where they were not kept, as in a results file.
-    """
-
-    metrics: dict[str, float]
-    curves: Curves | None = None
 
 
 class VerificationBenchmark:
@@ -62,45 +55,50 @@ class VerificationBenchmark:
         Raises:
             UserError: Files are missing or malformed, or a fold lacks genuine or impostor pairs.
         """
-        try:
-            _ = self.pairs
-        except UserError as error:
-            raise UserError(
-                f"{error}\nThe section Benchmarks of README.md tells where each set comes from and which files it "
-                "needs. To leave a set out, list the others: benchmark=[lfw,...]"
-            ) from error
+        _ = self.pairs
 
-    def images(self) -> VerificationImages:
-        """Images to embed: ``image`` float32 [3, size, size] in [-1, 1] and ``index``."""
-        return VerificationImages(self.pairs, self.size)
+    def images(self) -> EvaluationImages:
+        """Images to embed; those of pair i are number 2i and 2i + 1."""
+        return EvaluationImages(self.pairs.images, self.size)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the images as they reach the network."""
+        return fingerprint(self.size, self.pairs.fingerprint)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that `score` gives."""
         names = ["accuracy", "accuracy_std", "accuracy_stderr", "threshold", "eer", "auc"]
         names += ["val@1e-3", "val_std@1e-3", "val_far@1e-3"]
-        names += [f"{rate}@{_exponent(far)}" for far in FARS for rate in ("tar", "far", "tar_strict")]
+        names += [f"{rate}@{exponent(far)}" for far in FARS for rate in ("tar", "far", "tar_strict")]
         return (*names, "embedding_norm") if self.flip == "none" else (*names, "embedding_norm", "accuracy_noflip")
 
-    def score(self, embeddings: Embeddings) -> BenchmarkScore:
+    @property
+    def needs_mirror_images(self) -> bool:
+        """Whether embeddings of the mirror images are needed."""
+        return self.flip != "none"
+
+    def collector(self) -> EmbeddingCollector:
+        """Collector of the embeddings of one extraction."""
+        return EmbeddingCollector(len(self.pairs.images), self.pairs.name)
+
+    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
         """Judge the embeddings of all images.
 
         Args:
-            embeddings: Raw; with mirror images unless ``flip`` is ``"none"``.
+            collected: By `collector`: raw embeddings, with mirror images unless ``flip`` is ``"none"``.
+            resamples: Number of bootstrap resamples; 0 for no intervals.
 
         Returns:
-            The metrics `metric_names`, and curves.
+            The metrics `metric_names`, intervals of the accuracy, error rates and true accept rates, and curves.
 
         Raises:
             UserError: Their number is not that of the images, or mirror images are missing.
         """
-        if len(embeddings) != len(self.pairs.images):
-            raise UserError(
-                f"{self.pairs.name}: {len(embeddings)} embeddings for {len(self.pairs.images)} images; "
-                "validate on all batches (trainer.limit_val_batches=1.0)"
-            )
-        result = self._verify(self._compared(embeddings))
-        views = [view for view in (embeddings.original, embeddings.flipped) if view is not None]
+        compared = combine_views(collected, self.flip, len(self.pairs.images), self.pairs.name)
+        result = self._verify(compared)
+        views = torch.cat([collected[name] for name in sorted(collected)])
         values = {
             "accuracy": result.accuracy,
             "accuracy_std": result.accuracy_std,
@@ -111,27 +109,75 @@ class VerificationBenchmark:
             "val@1e-3": result.val.val,
             "val_std@1e-3": result.val.val_std,
             "val_far@1e-3": result.val.far,
-            "embedding_norm": float(torch.cat(views).double().norm(dim=1).mean()),
+            "embedding_norm": float(views.double().norm(dim=1).mean()),
         }
         for point in result.operating_points:
-            far = _exponent(point.far_target)
-            values |= {f"tar@{far}": point.tar, f"far@{far}": point.far, f"tar_strict@{far}": point.tar_strict}
+            values |= point.metrics
         if self.flip != "none":
-            values["accuracy_noflip"] = self._verify(embeddings.original).accuracy
-        return BenchmarkScore({name: values[name] for name in self.metric_names}, result.curves)
+            values["accuracy_noflip"] = self._verify(collected["original"]).accuracy
+        metrics = {name: values[name] for name in self.metric_names}
+        return BenchmarkScore(metrics, self._intervals(result, resamples) if resamples else {}, _curves(result))
 
-    def _compared(self, embeddings: Embeddings) -> torch.Tensor:
-        if self.flip == "none":
-            return embeddings.original
-        if embeddings.flipped is None:
-            raise UserError(f"{self.pairs.name}: flip={self.flip} needs embeddings of the mirror images too")
-        original, flipped = embeddings.original.double(), embeddings.flipped.double()
-        return original + flipped if self.flip == "sum" else torch.cat([original, flipped], dim=1)
-
-    def _verify(self, embeddings: torch.Tensor) -> VerificationResult:
+    def _verify(self, embeddings: Tensor) -> VerificationResult:
         return verify(embeddings[0::2], embeddings[1::2], self.pairs.same, self.pairs.folds)
 
+    def _intervals(self, result: VerificationResult, resamples: int) -> dict[str, Interval]:
+        generator = np.random.default_rng(0)
+        folds = [len(fold) for fold in np.array_split(self.pairs.same, self.pairs.folds)]
+        accuracies = resample_accuracy(result.folds.accuracies, folds, resamples, generator)
+        rates = verification_intervals(result.roc, result.operating_points, resamples, generator)
+        return {"accuracy": interval(accuracies), **rates}
 
-def _exponent(rate: float) -> str:
-    """``1e-3`` for 0.001."""
-    return f"{rate:.0e}".replace("e-0", "e-")
+
+def _curves(result: VerificationResult) -> ScoreCurves:
+    false_matches, false_non_matches = (
+        [HardPair(2 * int(pair), 2 * int(pair) + 1, float(result.scores[pair])) for pair in pairs]
+        for pairs in hardest(result.scores, result.same)
+    )
+    return ScoreCurves(
+        roc=thin_curve(result.roc.fpr, result.roc.tpr),
+        fold_accuracies=result.folds.accuracies.tolist(),
+        # Cosine of unit vectors whose squared distance is the threshold.
+        histogram=score_histogram(result.roc, 1 - result.threshold / 2),
+        false_matches=false_matches,
+        false_non_matches=false_non_matches,
+    )
+
+
+def combine_views(collected: Collected, flip: Flip, count: int, name: str) -> Tensor:
+    """What a benchmark compares of raw embeddings.
+
+    Args:
+        collected: By `src.eval.collector.EmbeddingCollector`.
+        flip: See `VerificationBenchmark`.
+        count: Number of images N.
+        name: Of the benchmark, for messages.
+
+    Returns:
+        float64 [N, D], or [N, 2D] for ``"concat"``; not normalised.
+
+    Raises:
+        UserError: Their number is not that of the images, or mirror images are missing.
+    """
+    original = collected["original"].double()
+    if len(original) != count:
+        raise UserError(
+            f"{name}: {len(original)} embeddings for {count} images; "
+            "validate on all batches (trainer.limit_val_batches=1.0)"
+        )
+    if flip == "none":
+        return original
+    if "flipped" not in collected:
+        raise UserError(f"{name}: flip={flip} needs embeddings of the mirror images too")
+    flipped = collected["flipped"].double()
+    return original + flipped if flip == "sum" else torch.cat([original, flipped], dim=1)
+
+
+def fingerprint(size: int, images: str) -> str:
+    """Hex digest of images as they reach a network that takes them at ``size``.
+
+    Args:
+        size: Side in pixels.
+        images: Fingerprint of where they come from.
+    """
+    return hashlib.sha256(f"{size} {images}".encode()).hexdigest()

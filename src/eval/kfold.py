@@ -1,4 +1,4 @@
-"""K-fold verification on squared distances: accuracy and validation rate.
+"""K-fold verification on distances: accuracy, mean ROC and validation rate.
 
 The protocol is that of Labeled Faces in the Wild (Huang et al. 2007) as the field computes it: contiguous folds, a
 threshold chosen on the other folds. Every distance is put into its threshold bin once; histograms per fold and label
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError
+from src.eval.operating_points import area_under_curve, equal_error_rate
 
 __all__ = ["FoldResult", "ValResult", "check_folds", "fold_accuracy", "val_at_far"]
 
 Array = NDArray[np.float64]
 
 _MAX_DISTANCE = 4.0  # squared distance of two opposite unit vectors
+_THRESHOLDS = np.arange(0, _MAX_DISTANCE, 0.01)
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,25 @@ class FoldResult:
 
     Attributes:
         accuracies: [k] share of right decisions in each fold.
-        thresholds: [k] squared distance below which a pair is accepted, chosen on the other folds.
-        tpr: [400] true positive rate at 0, 0.01, ..., 3.99, mean over the folds.
-        fpr: [400] false positive rate at the same thresholds.
+        thresholds: [k] distance below which a pair is accepted, chosen on the other folds.
+        tpr: [T] true positive rate at the candidate thresholds, mean over the folds.
+        fpr: [T] false positive rate.
     """
 
     accuracies: Array
     thresholds: Array
     tpr: Array
     fpr: Array
+
+    @property
+    def eer(self) -> float:
+        """Equal error rate of the mean ROC."""
+        return equal_error_rate(self.fpr, self.tpr)
+
+    @property
+    def auc(self) -> float:
+        """Area under the mean ROC between the rates that the candidate thresholds reach."""
+        return area_under_curve(self.fpr, self.tpr)
 
 
 @dataclass(frozen=True)
@@ -53,21 +65,24 @@ class ValResult:
     far: float
 
 
-def fold_accuracy(distances: Array, same: NDArray[np.bool_], n_folds: int = 10) -> FoldResult:
-    """K-fold accuracy on squared distances in 0..4.
+def fold_accuracy(
+    distances: Array, same: NDArray[np.bool_], n_folds: int = 10, thresholds: Array = _THRESHOLDS
+) -> FoldResult:
+    """K-fold accuracy.
 
-    A pair is accepted if its distance is strictly below the threshold. Of the thresholds 0, 0.01, ..., 3.99 the
-    smallest one with the most right decisions on the other folds is used.
+    A pair is accepted if its distance is strictly below the threshold. Of the candidate thresholds the smallest one
+    with the most right decisions on the other folds is used.
 
     Args:
-        distances: float64 [P].
+        distances: float64 [P]: by default squared Euclidean distances of unit vectors, 0..4.
         same: bool [P].
         n_folds: Contiguous folds; the first ``P mod n_folds`` hold one pair more.
+        thresholds: [T] ascending candidates, by default 0, 0.01, ..., 3.99; other distances, such as the share of
+            symbols in which two hashes differ, need others.
 
     Returns:
         Accuracies and thresholds of the folds, mean ROC.
     """
-    thresholds = np.arange(0, _MAX_DISTANCE, 0.01)
     accepted, pairs = _accepted(distances, same, thresholds, n_folds)
     right = accepted[:, 1] + pairs[:, :1] - accepted[:, 0]
     best = _other_folds(right).argmax(axis=1)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from src.errors import UserError
-from src.eval.embedding import check_finite
+from src.eval.collector import check_finite
 from src.eval.kfold import FoldResult, ValResult, check_folds, fold_accuracy, val_at_far
-from src.eval.operating_points import Curves, OperatingPoint, far_operating_points, roc_curves
+from src.eval.operating_points import OperatingPoint, RocCurve, far_operating_points, roc_curve
 
 __all__ = [
     "FARS",
@@ -41,7 +41,9 @@ class VerificationResult:
         val: Validation rate at a false accept rate of 0.001.
         operating_points: True accept rates at `FARS`.
         folds: Accuracy and threshold of every fold.
-        curves: Scores and ROC, for figures.
+        scores: float64 [P] cosine similarities of the pairs.
+        same: bool [P], true for a genuine pair.
+        roc: ROC curve of the scores.
     """
 
     accuracy: float
@@ -53,7 +55,9 @@ class VerificationResult:
     val: ValResult
     operating_points: tuple[OperatingPoint, ...]
     folds: FoldResult
-    curves: Curves
+    scores: Array
+    same: NDArray[np.bool_]
+    roc: RocCurve
 
     @property
     def tar_at_far(self) -> dict[float, float]:
@@ -73,7 +77,7 @@ def verify(
         n_folds: Number of contiguous folds; 1 means that the threshold is chosen on the pairs it is judged on.
 
     Returns:
-        Accuracy, threshold, error rates and curves.
+        Accuracy, threshold, error rates, scores and their ROC curve.
 
     Raises:
         UserError: Shapes disagree, an embedding is not finite, or a fold lacks genuine or impostor pairs.
@@ -86,25 +90,27 @@ def verify(
             f"but got {list(first.shape)}, {list(second.shape)} and {list(labels.shape)}"
         )
     check_folds(labels, n_folds)
-    for name, embeddings in (("rows of a", first), ("rows of b", second)):
+    for name, embeddings in (("a", first), ("b", second)):
         check_finite(embeddings, name)
     first, second = l2_normalise(first), l2_normalise(second)
     distances = squared_distances(first, second)
     folds = fold_accuracy(distances, labels, n_folds)
     cosines = np.einsum("pd,pd->p", first, second)
-    curves = roc_curves(cosines, labels)
+    roc = roc_curve(cosines, labels)
     k = len(folds.accuracies)
     return VerificationResult(
         accuracy=float(folds.accuracies.mean()),
         accuracy_std=float(folds.accuracies.std()),
         accuracy_stderr=float(folds.accuracies.std(ddof=1) / np.sqrt(k)) if k > 1 else float("nan"),
         threshold=float(folds.thresholds.mean()),
-        eer=curves.eer,
-        auc=curves.auc,
+        eer=roc.eer,
+        auc=roc.auc,
         val=val_at_far(distances, labels, n_folds=n_folds),
-        operating_points=far_operating_points(cosines, labels, FARS),
+        operating_points=far_operating_points(roc, FARS),
         folds=folds,
-        curves=curves,
+        scores=cosines,
+        same=labels,
+        roc=roc,
     )
 
 

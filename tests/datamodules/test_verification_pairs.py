@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from src.datamodules.alignment import ARCFACE_TEMPLATE, align
-from src.datamodules.decode import BadImage, decode
-from src.datamodules.verification_pairs import ImageFile, read_calfw_pairs, read_lfw_pairs
+from src.datamodules.decode import decode
+from src.datamodules.verification_pairs import read_calfw_pairs, read_lfw_pairs
 from src.errors import UserError
 
 MakeImage = Callable[..., bytes]
@@ -38,7 +38,7 @@ def test_lfw(root: Path) -> None:
     ]  # fmt: skip
     assert pairs.same.tolist() == [True, False, True, False]
     assert (pairs.name, pairs.folds) == ("lfw", 2)
-    assert pairs.decode(0).shape == (112, 112, 3)
+    assert pairs.images[0].load(112).shape == (112, 112, 3)
 
 
 def test_first_line_may_hold_the_folds_only(root: Path) -> None:
@@ -52,8 +52,8 @@ def test_lfw_by_landmarks(root: Path) -> None:
     files = ["test/A_B/A_B_0001.jpg", "test/A_B/A_B_0002.jpg", "test/C/C_0001.jpg", "test/C/C_0003.jpg"]
     (root / "landmarks.csv").write_text(HEADER + "".join(f"{file},{numbers}\n" for file in files))
     image = decode((root / files[3]).read_bytes())
-    assert torch.equal(read_lfw_pairs(root).decode(3), align(image, points.float()))
-    assert not torch.equal(read_lfw_pairs(root, landmarks=None).decode(3), align(image, points.float()))
+    assert torch.equal(read_lfw_pairs(root).images[3].load(112), align(image, points.float()))
+    assert not torch.equal(read_lfw_pairs(root, landmarks=None).images[3].load(112), align(image, points.float()))
     (root / "landmarks.csv").write_text(HEADER + f"{files[0]},{numbers}\n")
     with pytest.raises(UserError, match=r"no row for 6 of 8 images, first: test/A_B/A_B_0002\.jpg"):
         read_lfw_pairs(root)
@@ -99,15 +99,3 @@ def test_calfw(root: Path) -> None:
     (root / "pairs_CALFW.txt").write_text("\n".join([*lines, "x"]))
     with pytest.raises(UserError, match="line 5: expected `<image> <flag>`"):
         read_calfw_pairs(root, name="calfw", pairs="pairs_CALFW.txt")
-
-
-def test_photographs_without_landmarks(tmp_path: Path, make_image: MakeImage) -> None:
-    path = tmp_path / "a.jpg"
-    path.write_bytes(make_image(0, 250, 250))
-    crop = ImageFile(path).load(130)
-    assert torch.equal(crop, decode(path.read_bytes())[52:182, 61:191])
-    path.write_bytes(make_image(0, 178, 218))
-    with pytest.raises(BadImage, match="178 x 218 pixels; without landmarks a square is expected"):
-        ImageFile(path).load(112)
-    with pytest.raises(BadImage, match=r"b\.jpg: .*No such file"):
-        ImageFile(tmp_path / "b.jpg").load(112)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from src.datamodules.decode import BadImage, decode
-from src.datamodules.verification_sets import EncodedImage, VerificationImages, VerificationSet, read_bin, write_bin
+from src.datamodules.decode import decode
+from src.datamodules.evaluation_images import EncodedImage
+from src.datamodules.verification_sets import VerificationSet, read_bin, write_bin
 from src.errors import UserError
 
 MakeImage = Callable[..., bytes]
@@ -29,7 +29,7 @@ def test_what_is_written_can_be_read(tmp_path: Path, images: list[bytes]) -> Non
     assert (pairs.name, pairs.folds, len(pairs)) == ("lfw", 10, 20)
     assert pairs.same.dtype == bool
     assert pairs.same.tolist() == SAME
-    assert torch.equal(pairs.decode(7), decode(images[7]))
+    assert torch.equal(pairs.images[7].load(112), decode(images[7]))
     content = (tmp_path / "lfw.bin").read_bytes()
     assert content.startswith(b"\x80\x02")
     assert pickle.loads(content, encoding="bytes") == (images, SAME)
@@ -48,7 +48,7 @@ def test_variants_in_circulation(
     path.write_bytes(pickle.dumps(([convert(image) for image in images], flags(SAME)), protocol=2))
     pairs = read_bin(path, name="agedb_30")
     assert pairs.same.tolist() == SAME
-    assert torch.equal(pairs.decode(39), decode(images[39]))
+    assert torch.equal(pairs.images[39].load(112), decode(images[39]))
 
 
 def test_file_of_python_2(tmp_path: Path, images: list[bytes]) -> None:
@@ -56,7 +56,7 @@ def test_file_of_python_2(tmp_path: Path, images: list[bytes]) -> None:
     flags = b"".join(b"\x88" if flag else b"\x89" for flag in SAME)
     path = tmp_path / "a.bin"
     path.write_bytes(b"\x80\x02](" + strings + b"e](" + flags + b"e\x86.")
-    assert torch.equal(read_bin(path).decode(0), decode(images[0]))
+    assert torch.equal(read_bin(path).images[0].load(112), decode(images[0]))
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,6 @@ def test_write_refuses_odd_counts(tmp_path: Path) -> None:
     assert not (tmp_path / "a.bin").exists()
 
 
-def test_sizes(make_image: MakeImage) -> None:
-    assert EncodedImage(make_image(0, 64, 64), "a").load(112).shape == (112, 112, 3)
-    with pytest.raises(BadImage, match="a: 112 x 96 pixels, expected a square"):
-        EncodedImage(make_image(0, 112, 96), "a").load(112)
-    with pytest.raises(BadImage, match="a: not a readable"):
-        EncodedImage(b"", "a").load(112)
-
-
 def test_uneven_folds_follow_scikit_learn() -> None:
     same = np.array([True, False, True, True, False])
     VerificationSet("a", [EncodedImage(b"", "")] * 10, same, folds=2)
@@ -104,9 +96,13 @@ def test_uneven_folds_follow_scikit_learn() -> None:
         VerificationSet("a", [EncodedImage(b"", "")] * 10, same[[0, 1, 4, 2, 3]], folds=2)
 
 
-def test_images_for_a_loader(tmp_path: Path, images: list[bytes]) -> None:
-    write_bin(tmp_path / "a.bin", images, SAME)
-    batches = list(DataLoader(VerificationImages(read_bin(tmp_path / "a.bin"), size=112), batch_size=16))
-    assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(40))
-    assert batches[2]["image"].shape == (8, 3, 112, 112)
-    assert torch.equal(batches[0]["image"][3], decode(images[3]).permute(2, 0, 1) / 127.5 - 1)
+def test_the_fingerprint_changes_with_images_pairs_and_folds(tmp_path: Path, images: list[bytes]) -> None:
+    def fingerprint(contents: list[bytes], same: list[bool], folds: int = 10) -> str:
+        write_bin(tmp_path / "a.bin", contents, same)
+        return read_bin(tmp_path / "a.bin", folds=folds).fingerprint
+
+    original = fingerprint(images, SAME)
+    assert fingerprint(images, SAME) == original
+    assert fingerprint([*images[:-1], images[0]], SAME) != original
+    assert fingerprint(images, [*SAME[2:], False, True]) != original
+    assert fingerprint(images, SAME, folds=5) != original

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from src.datamodules.verification_sets import VerificationSet
-from src.eval.benchmark import BenchmarkScore, VerificationBenchmark
-from src.eval.embedding import Embeddings
+from src.eval.benchmark import VerificationBenchmark
 from src.eval.results import Results
+from src.eval.score import BenchmarkScore
 
 
 def score_of_noise(name: str, noise: float) -> BenchmarkScore:
@@ -16,9 +16,12 @@ def score_of_noise(name: str, noise: float) -> BenchmarkScore:
     same = np.tile([True, False], 100)
     faces = rng.standard_normal((200, 2, 8))
     faces[same, 1] = faces[same, 0]
-    views = [faces + noise * rng.standard_normal(faces.shape) for _ in range(2)]
+    original, flipped = (
+        torch.tensor((faces + noise * rng.standard_normal(faces.shape)).reshape(400, 8), dtype=torch.float32)
+        for _ in range(2)
+    )
     benchmark = VerificationBenchmark(lambda: VerificationSet(name, [None] * 400, same))
-    return benchmark.score(Embeddings(*(torch.tensor(view.reshape(400, 8), dtype=torch.float32) for view in views)))
+    return benchmark.score({"original": original, "flipped": flipped}, resamples=100)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -13,18 +15,22 @@ from PIL import Image
 from src.datamodules.verification_sets import VerificationSet, read_bin, write_bin
 from src.errors import UserError
 from src.eval.benchmark import VerificationBenchmark
-from src.eval.embedding import Embeddings
+from src.eval.collector import Collected
 from src.eval.verification import verify
 
 SAME = np.tile([True, False], 20)
 
 
-def random_embeddings(seed: int = 0) -> Embeddings:
+def random_embeddings(seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     faces = torch.randn(40, 2, 8, generator=generator)
     faces[::2, 1] = faces[::2, 0]
-    views = [(faces + 0.5 * torch.randn(40, 2, 8, generator=generator)).reshape(80, 8) for _ in range(2)]
-    return Embeddings(views[0], 3 * views[1])
+    original, flipped = ((faces + 0.5 * torch.randn(40, 2, 8, generator=generator)).reshape(80, 8) for _ in range(2))
+    return {"original": original, "flipped": 3 * flipped}
+
+
+def added(embeddings: Collected) -> torch.Tensor:
+    return embeddings["original"].double() + embeddings["flipped"].double()
 
 
 def benchmark_with(flip: str) -> VerificationBenchmark:
@@ -33,30 +39,28 @@ def benchmark_with(flip: str) -> VerificationBenchmark:
 
 def test_sum_adds_raw_embeddings_before_normalising() -> None:
     embeddings = random_embeddings()
-    assert embeddings.flipped is not None
     score = benchmark_with("sum").score(embeddings)
-    added = embeddings.original.double() + embeddings.flipped.double()
-    expected = verify(added[0::2], added[1::2], SAME, 4)
+    both = added(embeddings)
+    expected = verify(both[0::2], both[1::2], SAME, 4)
     assert score.metrics["accuracy"] == expected.accuracy
     assert score.metrics["auc"] == expected.auc
-    alone = verify(embeddings.original[0::2], embeddings.original[1::2], SAME, 4)
+    alone = verify(embeddings["original"][0::2], embeddings["original"][1::2], SAME, 4)
     assert score.metrics["accuracy_noflip"] == alone.accuracy
-    norms = torch.cat([embeddings.original, embeddings.flipped]).norm(dim=1)
+    norms = torch.cat([embeddings["original"], embeddings["flipped"]]).norm(dim=1)
     assert score.metrics["embedding_norm"] == pytest.approx(norms.mean().item(), rel=1e-6)
 
 
 def test_concat_compares_both_views() -> None:
     embeddings = random_embeddings()
-    assert embeddings.flipped is not None
-    both = torch.cat([embeddings.original, embeddings.flipped], dim=1)
+    both = torch.cat([embeddings["original"], embeddings["flipped"]], dim=1)
     expected = verify(both[0::2], both[1::2], SAME, 4)
     assert benchmark_with("concat").score(embeddings).metrics["auc"] == expected.auc
 
 
 def test_none_ignores_mirror_images() -> None:
-    embeddings = random_embeddings()
-    metrics = benchmark_with("none").score(Embeddings(embeddings.original)).metrics
-    assert metrics["accuracy"] == verify(embeddings.original[0::2], embeddings.original[1::2], SAME, 4).accuracy
+    original = random_embeddings()["original"]
+    metrics = benchmark_with("none").score({"original": original}).metrics
+    assert metrics["accuracy"] == verify(original[0::2], original[1::2], SAME, 4).accuracy
     assert "accuracy_noflip" not in metrics
 
 
@@ -70,12 +74,57 @@ def test_announces_the_metrics_it_gives(flip: str) -> None:
     assert metrics["tar_strict@1e-1"] <= metrics["tar@1e-1"] or metrics["far@1e-1"] <= 0.1
 
 
+def test_curves_are_what_a_report_draws() -> None:
+    embeddings = random_embeddings()
+    both = added(embeddings)
+    expected = verify(both[0::2], both[1::2], SAME, 4)
+    score = benchmark_with("sum").score(embeddings)
+    curves = score.curves
+    assert curves.roc == (expected.roc.fpr.tolist(), expected.roc.tpr.tolist())
+    assert curves.fold_accuracies == expected.folds.accuracies.tolist()
+    assert curves.histogram is not None
+    assert (sum(curves.histogram.genuine), sum(curves.histogram.impostor)) == (20, 20)
+    # Unit vectors at squared distance d have the cosine 1 - d / 2.
+    assert curves.histogram.threshold == 1 - score.metrics["threshold"] / 2
+    worst = int(np.where(SAME, np.inf, -expected.scores).argmin())
+    assert len(curves.false_matches) == len(curves.false_non_matches) == 12
+    assert asdict(curves.false_matches[0]) == {
+        "first": 2 * worst,
+        "second": 2 * worst + 1,
+        "score": expected.scores[worst],
+    }
+    assert curves.false_non_matches[0].score == expected.scores[SAME].min()
+    json.dumps(asdict(curves), allow_nan=False)
+
+
+def test_intervals_hold_the_headline_numbers() -> None:
+    benchmark = benchmark_with("sum")
+    embeddings = random_embeddings()
+    assert benchmark.score(embeddings).intervals == {}
+    score = benchmark.score(embeddings, resamples=500)
+    assert set(score.intervals) == {"accuracy", "eer", "auc", "tar@1e-1", "tar_strict@1e-1"}
+    for name, (low, high) in score.intervals.items():
+        assert low <= score.metrics[name] <= high, name
+        assert high - low < 0.6
+    assert benchmark.score(embeddings, resamples=500).intervals == score.intervals
+
+
+def test_collects_what_it_scores() -> None:
+    embeddings = random_embeddings()
+    benchmark = benchmark_with("sum")
+    collector = benchmark.collector()
+    order = torch.randperm(80)
+    for index in order.split(30):
+        collector.add(index, embeddings["original"][index], embeddings["flipped"][index])
+    assert benchmark.score(collector.collect()).metrics["auc"] == benchmark.score(embeddings).metrics["auc"]
+
+
 def test_refuses_wrong_embeddings_and_settings() -> None:
     embeddings = random_embeddings()
     with pytest.raises(UserError, match="toy: 79 embeddings for 80 images"):
-        benchmark_with("none").score(Embeddings(embeddings.original[:79]))
+        benchmark_with("none").score({"original": embeddings["original"][:79]})
     with pytest.raises(UserError, match="toy: flip=sum needs embeddings of the mirror images"):
-        benchmark_with("sum").score(Embeddings(embeddings.original))
+        benchmark_with("sum").score({"original": embeddings["original"]})
     with pytest.raises(UserError, match=r"flip: expected .*found 'add'"):
         benchmark_with("add")
 
@@ -83,7 +132,7 @@ def test_refuses_wrong_embeddings_and_settings() -> None:
 def test_reads_files_only_when_checked(tmp_path: Path) -> None:
     path = tmp_path / "agedb_30.bin"
     benchmark = VerificationBenchmark(partial(read_bin, path, folds=2), size=8)
-    with pytest.raises(UserError, match=r"agedb_30\.bin(?s:.*)README\.md(?s:.*)benchmark="):
+    with pytest.raises(UserError, match=r"agedb_30\.bin: cannot be read"):
         benchmark.check()
     images = []
     for shade in range(8):
@@ -94,5 +143,20 @@ def test_reads_files_only_when_checked(tmp_path: Path) -> None:
     benchmark.check()
     item = benchmark.images()[7]
     assert item["index"] == 7
-    assert item["image"].shape == (3, 8, 8)
-    assert item["image"].unique().tolist() == pytest.approx([210 / 127.5 - 1], abs=1e-6)
+    assert item["image"].shape == (8, 8, 3)
+    assert item["image"].unique().tolist() == [210]
+
+
+def test_fingerprint_tells_images_and_sizes_apart(tmp_path: Path) -> None:
+    def benchmark(shade: int, size: int) -> VerificationBenchmark:
+        path = tmp_path / f"{shade}.bin"
+        buffers = [io.BytesIO() for _ in range(8)]
+        for number, buffer in enumerate(buffers):
+            Image.new("L", (4, 4), shade + number).save(buffer, "PNG")
+        write_bin(path, [buffer.getvalue() for buffer in buffers], [True, False, True, False])
+        return VerificationBenchmark(partial(read_bin, path, folds=2), size)
+
+    prints = [benchmark(shade, size).fingerprint for shade, size in ((0, 8), (0, 8), (1, 8), (0, 9))]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+    assert all(len(value) == 64 for value in prints)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from src.errors import UserError
 from src.eval.kfold import check_folds, fold_accuracy, val_at_far
+from src.eval.verification import l2_normalise, squared_distances
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "parity" / "face_recognition_golden.json").read_text())["kfold"]
 
@@ -137,3 +138,56 @@ def test_names_the_fold_that_lacks_a_kind() -> None:
         check_folds(same, 3)
     with pytest.raises(UserError, match=r"fold 3 of 3 \(2 pairs\) holds no genuine pair"):
         check_folds(np.array([True, False, True, False, False, False]), 3)
+
+
+def test_golden_of_hash_distances() -> None:
+    """Section 7.1 of the DRH specification: shares of unequal symbols, thresholds from -1 to 4."""
+    k = np.arange(600)
+    same = k % 20 < 10
+    share = np.modf(k * 0.6180339887498949)[0]
+    distances = np.where(same, 0.35 + 0.4 * share, 0.6 + 0.3 * share)
+    folds = fold_accuracy(distances, same, thresholds=np.arange(-1, 4, 0.001))
+    assert len(folds.tpr) == 5000
+    assert folds.accuracies.mean() == pytest.approx(0.81, abs=1e-12)
+    assert folds.thresholds.mean() == pytest.approx(0.6008, abs=1e-12)
+    assert folds.auc == pytest.approx(0.9077611111, abs=1e-10)
+    assert folds.eer == pytest.approx(0.2133333333, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("noise", "accuracy", "deviation", "eer", "val", "val_deviation"),
+    [
+        (0.9, 0.9833333333, 0.0105409255, 0.0133333333, 0.8933333333, 0.0573488351),
+        (2.0, 0.9016666667, 0.0328718048, 0.1, 0.0966666667, 0.0690410506),
+    ],
+)
+def test_golden_of_gender_angular(
+    noise: float, accuracy: float, deviation: float, eer: float, val: float, val_deviation: float
+) -> None:
+    """Section 5.2 of the gender-angular specification."""
+    i, j = np.arange(600)[:, None], np.arange(1, 17)
+    same = (np.arange(600) // 30) % 2 == 0
+    added = np.sin(0.71 * (i**2 + 7) * j)
+    first = np.sin(0.37 * (i + 1) * j) + np.cos(1.13 * (i + 3) * j)
+    second = np.where(same[:, None], first + noise * added, np.sin(0.91 * (i + 11) * j) + added)
+    distances = squared_distances(l2_normalise(first), l2_normalise(second))
+    folds = fold_accuracy(distances, same)
+    assert folds.accuracies.mean() == pytest.approx(accuracy, abs=1e-10)
+    assert folds.accuracies.std() == pytest.approx(deviation, abs=1e-10)
+    assert folds.eer == pytest.approx(eer, abs=1e-10)
+    result = val_at_far(distances, same)
+    assert result.val == pytest.approx(val, abs=1e-10)
+    assert result.val_std == pytest.approx(val_deviation, abs=1e-10)
+    assert result.far == pytest.approx(0.0033333333, abs=1e-10)
+
+
+def test_separated_folds_have_no_error() -> None:
+    folds = fold_accuracy(*pairs([0.1, 0.2], [2.0, 2.5]), n_folds=1)
+    assert (folds.eer, folds.auc) == (0.0, 1.0)
+
+
+def test_error_rate_where_no_threshold_accepts_all() -> None:
+    # Distances of 3.99 and more are never accepted; the curve ends at (0, 0.5) and goes on level.
+    folds = fold_accuracy(*pairs([0.5, 3.995], [3.995, 4.0]), n_folds=1)
+    assert folds.fpr.max() == 0
+    assert folds.eer == pytest.approx(0.5)

@@ -83,7 +83,7 @@ def test_one_fold_has_no_standard_error() -> None:
 def test_refuses_values_that_are_not_finite() -> None:
     a, b, same = noisy_pairs(40, 0.5)
     b[7, 3], b[12, 0] = np.nan, np.inf
-    with pytest.raises(UserError, match=r"2 of 40 rows of b hold NaN or infinity \(first rows: 7, 12\)"):
+    with pytest.raises(UserError, match=r"b: 2 of 40 rows hold NaN or infinity \(first rows: 7, 12\)"):
         verify(a, b, same)
 
 
@@ -99,3 +99,13 @@ def test_refuses_folds_of_one_kind() -> None:
     a, b, same = noisy_pairs(40, 0.5)
     with pytest.raises(UserError, match="fold 1 of 2"):
         verify(a, b, np.sort(same), n_folds=2)
+
+
+def test_keeps_the_scores_behind_the_rates() -> None:
+    a, b, same = noisy_pairs(200, 0.5)
+    result = verify(a, b, same)
+    cosines = np.sum(a * b, axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    np.testing.assert_allclose(result.scores, cosines)
+    assert result.same.tolist() == same.tolist()
+    np.testing.assert_allclose(result.roc.genuine, np.sort(cosines[same]))
+    assert (result.roc.eer, result.roc.auc) == (result.eer, result.auc)

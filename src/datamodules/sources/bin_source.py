@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from src.datamodules.evaluation_images import EncodedImage
 from src.datamodules.sources.source import FaceSource
-from src.datamodules.verification_sets import EncodedImage, read_bin
+from src.datamodules.verification_sets import read_bin
 
 __all__ = ["BinSource"]
 
@@ -38,11 +38,8 @@ class BinSource(FaceSource):
         labels = _connect(self._contents, pairs.same)
         if contradictions := int((~pairs.same & (labels[0::2] == labels[1::2])).sum()):
             logger.warning("%s: %d pairs marked different are of one class by other pairs", path, contradictions)
-        digest = hashlib.sha256(pairs.same.tobytes())
-        for content in self._contents:
-            digest.update(hashlib.sha256(content).digest())
         classes = [str(label) for label in range(labels.max() + 1)]
-        super().__init__(str(path), labels, classes, digest.hexdigest())
+        super().__init__(str(path), labels, classes, pairs.fingerprint)
 
     def key(self, row: int) -> str:
         """Row in nine digits; rows 2i and 2i + 1 are pair i."""

@@ -1,0 +1,175 @@
+"""Images to embed: where each comes from, and how processes share them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+import torch
+from torch.utils.data import Dataset
+
+from src.datamodules.alignment import align, resize
+from src.datamodules.decode import BadImage, decode
+from src.errors import UserError
+
+__all__ = [
+    "FILLER",
+    "EncodedImage",
+    "EvaluationImages",
+    "ImageFile",
+    "ImageShare",
+    "ImageSource",
+    "NumberedImage",
+    "NumberedImages",
+]
+
+FILLER = -1
+"""Index of an image that only evens out the shares of processes; its embedding is dropped."""
+
+# Where the template falls in LFW's 250 x 250 photographs, on the average over their landmarks.
+_LFW_SIDE, _LFW_LEFT, _LFW_TOP, _LFW_CROP = 250, 61, 52, 130
+
+
+class NumberedImage(TypedDict):
+    """``image`` uint8 [S, S, 3] RGB, and ``index``, its number in the benchmark."""
+
+    image: torch.Tensor
+    index: int
+
+
+class NumberedImages(Protocol):
+    """All images of a benchmark; the one at an index has that number."""
+
+    def __len__(self) -> int:
+        """Their number N."""
+
+    def __getitem__(self, index: int) -> NumberedImage:
+        """Load image 0 .. N - 1."""
+
+
+class ImageSource(Protocol):
+    """Something an image can be loaded from."""
+
+    def load(self, size: int) -> torch.Tensor:
+        """Return the aligned face, uint8 [size, size, 3] RGB.
+
+        Raises:
+            BadImage: It cannot be read; the message names it.
+        """
+
+    def digest(self) -> bytes:
+        """Bytes that change when the image does."""
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An aligned face held in memory as JPEG or PNG bytes; `name` serves messages."""
+
+    content: bytes
+    name: str
+
+    def load(self, size: int) -> torch.Tensor:
+        """Decode and, if needed, resize the square image; uint8 [size, size, 3] RGB."""
+        try:
+            image = decode(self.content)
+        except BadImage as error:
+            raise BadImage(f"{self.name}: {error}") from error
+        height, width = image.shape[:2]
+        if height != width:
+            raise BadImage(f"{self.name}: {width} x {height} pixels, expected a square of an aligned face")
+        return image if width == size else resize(image, size)
+
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        return hashlib.sha256(self.content).digest()
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A face photograph on disk.
+
+    Attributes:
+        path: The file.
+        landmarks: float32 [5, 2] in pixels to align it by; None takes a square as it is.
+        lfw_crop: Without landmarks, take a 250 x 250 photograph for one of LFW, whose faces are centred, and use its
+            130 x 130 pixels from (61, 52) on.
+    """
+
+    path: Path
+    landmarks: torch.Tensor | None = None
+    lfw_crop: bool = False
+
+    def load(self, size: int) -> torch.Tensor:
+        """Read, decode and crop; uint8 [size, size, 3] RGB."""
+        try:
+            image = decode(self.path.read_bytes())
+        except (OSError, BadImage) as error:
+            raise BadImage(f"{self.path}: {error}") from error
+        if self.landmarks is not None:
+            return align(image, self.landmarks, size)
+        height, width = image.shape[:2]
+        if height != width:
+            raise BadImage(f"{self.path}: {width} x {height} pixels; without landmarks a square is expected")
+        if self.lfw_crop and width == _LFW_SIDE:
+            image = image[_LFW_TOP : _LFW_TOP + _LFW_CROP, _LFW_LEFT : _LFW_LEFT + _LFW_CROP]
+        return resize(image, size)
+
+    def digest(self) -> bytes:
+        """Name of file and folder, size, time of the last change, and landmarks; the content is not read."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from error
+        facts = f"{self.path.parent.name}/{self.path.name} {status.st_size} {status.st_mtime_ns} ".encode()
+        return facts if self.landmarks is None else facts + self.landmarks.numpy().tobytes()
+
+
+class EvaluationImages(Dataset[NumberedImage]):
+    """The images of a benchmark, decoded one by one.
+
+    Args:
+        images: Where they come from.
+        size: Side of the images that the network takes, in pixels.
+    """
+
+    def __init__(self, images: Sequence[ImageSource], size: int) -> None:
+        self.images = images
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> NumberedImage:
+        """Load image `index`."""
+        return NumberedImage(image=self.images[index].load(self.size), index=index)
+
+
+class ImageShare(Dataset[NumberedImage]):
+    """What one of several processes embeds: every `world_size`-th image, each image in exactly one share.
+
+    All shares have the same length, since strategies such as FSDP need equally many batches everywhere: the last item
+    of some is a filler with the index `FILLER`.
+
+    Args:
+        images: All images of a benchmark.
+        rank: Number of the process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, images: NumberedImages, rank: int = 0, world_size: int = 1) -> None:
+        self.images = images
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.world_size)
+
+    def __getitem__(self, position: int) -> NumberedImage:
+        """Load the image at a position of this share."""
+        index = self.rank + position * self.world_size
+        if index < len(self.images):
+            return self.images[index]
+        return NumberedImage(image=self.images[0]["image"], index=FILLER)

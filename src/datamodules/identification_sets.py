@@ -1,0 +1,63 @@
+"""Photographs in one folder per person, as a set to identify people in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.datamodules.evaluation_images import ImageSource
+from src.datamodules.photographs import find_images, list_images
+from src.errors import UserError
+
+__all__ = ["IdentificationSet", "read_class_folders"]
+
+
+@dataclass(frozen=True)
+class IdentificationSet:
+    """Faces with their identities.
+
+    Attributes:
+        name: Such as ``lfw``.
+        images: N images.
+        labels: int64 [N], number of each image's identity.
+    """
+
+    name: str
+    images: Sequence[ImageSource]
+    labels: NDArray[np.int64]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of images and identities."""
+        digest = hashlib.sha256(self.labels.tobytes())
+        for image in self.images:
+            digest.update(image.digest())
+        return digest.hexdigest()
+
+
+def read_class_folders(root: Path | str, *, name: str, landmarks: str | None = "landmarks.csv") -> IdentificationSet:
+    """Read photographs that lie in a folder named after the person, sorted by folder and file name.
+
+    Folders of the same name in several places are one person.
+
+    Args:
+        root: Folder with, at any depth, ``<person>/<image>.jpg``. Images right in it belong to nobody and are left out.
+        name: Of the set, for messages.
+        landmarks: CSV file in the root, used if it exists; None to crop by position.
+
+    Raises:
+        UserError: There are no such images, two of them have the same name, or landmarks are missing.
+    """
+    root = Path(root)
+    files = sorted("/".join(file.rpartition(".")[0].split("/")[-2:]) for file in list_images(root) if "/" in file)
+    if not files:
+        raise UserError(f"{root}: holds no images in folders of people, expected <person>/<image>.jpg at any depth")
+    people = [file.partition("/")[0] for file in files]
+    labels = np.unique(people, return_inverse=True)[1].astype(np.int64)
+    return IdentificationSet(name, find_images(root, files, 2, landmarks, root), labels)

@@ -1,0 +1,123 @@
+"""What a benchmark keeps of the embeddings that stream by, and how processes join their shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.errors import UserError
+
+__all__ = ["ALONE", "Collected", "Collector", "EmbeddingCollector", "Processes", "check_finite"]
+
+Collected = Mapping[str, Tensor]
+"""What is left of an extraction, by name, on the CPU: all that a benchmark needs to be scored, and what is cached."""
+
+
+class Processes(Protocol):
+    """Joins what several processes computed; every one of them gets the result."""
+
+    def rows(self, share: Tensor) -> Tensor:
+        """Concatenate tensors [n, ...] of the same shape to [W * n, ...], on the CPU."""
+
+    def sum(self, share: Tensor) -> Tensor:
+        """Add tensors of the same shape, element by element, on the CPU."""
+
+
+class _Alone:
+    """One process."""
+
+    def rows(self, share: Tensor) -> Tensor:
+        return share
+
+    def sum(self, share: Tensor) -> Tensor:
+        return share
+
+
+ALONE: Processes = _Alone()
+
+
+class Collector(Protocol):
+    """Takes the embeddings of a benchmark's images, batch by batch and in any order."""
+
+    def add(self, index: Tensor, original: Tensor, flipped: Tensor | None) -> None:
+        """Take one batch.
+
+        Args:
+            index: int64 [B], numbers of the images; `evaluation_images.FILLER` marks rows to drop.
+            original: Floating [B, D], raw embeddings, on any device.
+            flipped: Those of the mirror images, if there are any.
+
+        Raises:
+            UserError: An embedding is NaN or infinite.
+        """
+
+    def collect(self, processes: Processes = ALONE) -> Collected:
+        """Join the shares of all processes.
+
+        Raises:
+            UserError: Not every image was embedded.
+        """
+
+
+class EmbeddingCollector:
+    """Keeps the embeddings of all images.
+
+    `collect` yields ``original``, float32 [N, D], and ``flipped`` of the same shape if mirror images were embedded.
+
+    Args:
+        count: Number of images N.
+        name: Of the benchmark, for messages.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._batches: list[tuple[Tensor, ...]] = []
+
+    def add(self, index: Tensor, original: Tensor, flipped: Tensor | None) -> None:
+        """See `Collector.add`."""
+        views = [original] if flipped is None else [original, flipped]
+        self._batches.append((index.cpu(), *(view.float().cpu() for view in views)))
+
+    def collect(self, processes: Processes = ALONE) -> Collected:
+        """See `Collector.collect`."""
+        if not self._batches:
+            raise UserError(f"{self._name}: no image was embedded; validate on all batches (limit_val_batches=1.0)")
+        index, *views = (processes.rows(torch.cat(parts)) for parts in zip(*self._batches, strict=True))
+        embedded = index[index >= 0]
+        if not torch.equal(embedded.sort().values, torch.arange(self._count)):
+            raise UserError(
+                f"{self._name}: {len(embedded)} embeddings for {self._count} images; "
+                "validate on all batches (trainer.limit_val_batches=1.0)"
+            )
+        collected = {}
+        for view_name, view in zip(("original", "flipped"), views, strict=False):
+            ordered = torch.empty(self._count, view.shape[1])
+            ordered[embedded] = view[index >= 0]
+            check_finite(ordered.numpy(), f"{self._name}: embeddings")
+            collected[view_name] = ordered
+        return collected
+
+
+def check_finite(embeddings: NDArray[np.floating], name: str) -> None:
+    """Refuse ``embeddings`` [N, D] that are not finite.
+
+    Args:
+        embeddings: Any floating type.
+        name: What the message calls them.
+
+    Raises:
+        UserError: Tells how many rows hold NaN or infinity and the first of them.
+    """
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(broken):
+        raise UserError(
+            f"{name}: {len(broken)} of {len(embeddings)} rows hold NaN or infinity "
+            f"(first rows: {', '.join(map(str, broken[:5]))}). The network has diverged, or its weights or images "
+            "are damaged: try an earlier checkpoint, a smaller learning rate or trainer.precision=32-true"
+        )

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.errors import UserError
+from src.eval.collector import EmbeddingCollector
+
+
+class TwoProcesses:
+    """Joins this process with another one whose tensors are known."""
+
+    def __init__(self, other: list[torch.Tensor]) -> None:
+        self.other = other
+
+    def rows(self, share: torch.Tensor) -> torch.Tensor:
+        other = self.other.pop(0)
+        assert other.shape == share.shape
+        return torch.cat([share, other])
+
+    def sum(self, share: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("embeddings are not summed")
+
+
+@given(st.permutations(range(7)), st.integers(1, 4), st.booleans())
+def test_rows_come_out_in_order(order: list[int], batch_size: int, mirrored: bool) -> None:
+    collector = EmbeddingCollector(7, "toy")
+    for index in torch.tensor(order).split(batch_size):
+        original = index[:, None].double() * torch.ones(1, 3)
+        collector.add(index, original, -original if mirrored else None)
+    collected = collector.collect()
+    expected = torch.arange(7.0)[:, None].expand(7, 3)
+    assert torch.equal(collected["original"], expected)
+    assert collected["original"].dtype == torch.float32
+    assert ("flipped" in collected) == mirrored
+    if mirrored:
+        assert torch.equal(collected["flipped"], -expected)
+
+
+def test_shares_of_processes_are_joined_without_fillers() -> None:
+    collector = EmbeddingCollector(3, "toy")
+    collector.add(torch.tensor([1, -1]), torch.tensor([[1.0], [9.0]]), None)
+    other = [torch.tensor([0, 2]), torch.tensor([[0.0], [2.0]])]
+    assert collector.collect(TwoProcesses(other))["original"].flatten().tolist() == [0, 1, 2]
+
+
+def test_missing_images_and_broken_embeddings_are_refused() -> None:
+    with pytest.raises(UserError, match="toy: no image was embedded"):
+        EmbeddingCollector(3, "toy").collect()
+    collector = EmbeddingCollector(3, "toy")
+    collector.add(torch.arange(2), torch.ones(2, 1), None)
+    with pytest.raises(UserError, match="toy: 2 embeddings for 3 images"):
+        collector.collect()
+    collector.add(torch.tensor([2]), torch.tensor([[float("nan")]]), None)
+    with pytest.raises(UserError, match=r"toy: embeddings: 1 of 3 rows hold NaN or infinity \(first rows: 2\)"):
+        collector.collect()
