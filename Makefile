@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench bench-data lock clean
+.PHONY: help setup demo test test-fast lint format bench bench-data bench-eval lock clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench: setup  ## the benchmarks, each a ratio in one run
 
 bench-data: setup  ## how fast images are loaded, against the usual loaders; about 5 minutes
 	@$(BIN)/python -m benchmarks.data
+
+bench-eval: setup  ## how long evaluation takes, against plain loops; about 6 minutes
+	@$(BIN)/python -m benchmarks.evaluation
 
 lock: setup  ## compute requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

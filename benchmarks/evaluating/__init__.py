@@ -1,0 +1,1 @@
+"""Sets, definitions in plain loops and measurements of ``benchmarks/evaluation.py``."""

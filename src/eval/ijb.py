@@ -1,0 +1,210 @@
+"""Verification and identification by templates.
+
+IJB-B (Whitelam et al. 2017) and IJB-C (Maze et al. 2018) define both protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.datamodules.template_sets import TemplateSearch
+from src.errors import UserError
+from src.eval.gallery_search import Searches, search
+from src.eval.identification import tpir_at_fpir
+from src.eval.operating_points import OperatingPoint, RocCurve, far_operating_points, roc_curve
+
+__all__ = [
+    "FARS",
+    "TemplateIdentification",
+    "TemplateVerification",
+    "score_pairs",
+    "search_templates",
+    "verify_templates",
+]
+
+Array = NDArray[np.float64]
+
+Templates = NDArray[np.float32]
+Numbers = NDArray[np.integer]
+
+FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""False accept rates that the protocols report."""
+
+_DENSE = 0.05  # share of a grid of templates above which all of it is compared
+_GRID = 1 << 27  # similarities of a grid held at once, 512 MB
+_SEARCHED = 1 << 24  # similarities of searches held at once, 64 MB
+_ROWS = 512  # of a grid computed at once
+_PAIRS = 1 << 16  # pairs looked up at once
+_GATHERED = 1 << 13  # pairs whose templates are copied at once, 32 MB
+
+
+@dataclass(frozen=True)
+class TemplateVerification:
+    """1:1 verification.
+
+    Attributes:
+        scores: float32 [P] cosine similarities of the pairs.
+        same: bool [P].
+        roc: ROC curve of the scores.
+        operating_points: True accept rates at the false accept rates asked for.
+    """
+
+    scores: NDArray[np.float32]
+    same: NDArray[np.bool_]
+    roc: RocCurve
+    operating_points: tuple[OperatingPoint, ...]
+
+
+@dataclass(frozen=True)
+class TemplateIdentification:
+    """1:N identification in one or several galleries.
+
+    Attributes:
+        galleries: What became of the searches, for each gallery.
+    """
+
+    galleries: tuple[Searches, ...]
+
+    @cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """[M] ranks of the mates in all searches of mated probes, of one gallery after the other."""
+        return np.concatenate([searches.rank[searches.mated] for searches in self.galleries])
+
+    def cmc(self, depth: int) -> Array:
+        """Share [depth] of the searches of mated probes whose mate has rank 1, at most 2, ...
+
+        In IJB each probe is mated in one of the two galleries, so that this is a share of the probes.
+        """
+        return np.bincount(self.ranks.clip(max=depth + 1) - 1, minlength=depth + 1)[:depth].cumsum() / len(self.ranks)
+
+    def tpir(self, fpirs: Sequence[float]) -> Array:
+        """True positive identification rates [F] at F false positive identification rates, mean over the galleries.
+
+        Raises:
+            UserError: In some gallery all probes are mated, or none is.
+        """
+        return np.mean([tpir_at_fpir(searches.open_set, fpirs)[1] for searches in self.galleries], axis=0)
+
+
+def verify_templates(
+    templates: Templates,
+    first: Numbers,
+    second: Numbers,
+    same: NDArray[np.bool_],
+    fars: Sequence[float] = FARS,
+) -> TemplateVerification:
+    """Compare templates 1:1.
+
+    Args:
+        templates: float32 [T, D], of length 1, as `template_pooling.pool_templates` gives them.
+        first: [P] numbers of templates, 0 .. T - 1.
+        second: [P] numbers of the templates to compare them to.
+        same: bool [P], true for a genuine pair.
+        fars: Target false accept rates.
+
+    Returns:
+        Scores, their ROC curve and operating points.
+
+    Raises:
+        UserError: Lengths disagree, a number is no template's, or there are no genuine or no impostor pairs.
+    """
+    if not len(first) == len(second) == len(same):
+        raise UserError(f"expected pairs first [P], second [P], same [P]; got {len(first)}, {len(second)}, {len(same)}")
+    _check_numbers(templates, first, second)
+    scores = score_pairs(templates, first, second)
+    roc = roc_curve(scores, same)
+    return TemplateVerification(scores, same, roc, far_operating_points(roc, fars))
+
+
+def search_templates(templates: Templates, searches: Sequence[TemplateSearch]) -> TemplateIdentification:
+    """Search galleries for templates, 1:N.
+
+    Args:
+        templates: float32 [T, D], of length 1, as `template_pooling.pool_templates` gives them.
+        searches: One for each gallery. A subject enrolled with several templates counts by the most similar.
+
+    Returns:
+        Ranks, and similarities to mates and to others.
+
+    Raises:
+        UserError: A number is no template's.
+    """
+    galleries = []
+    for task in searches:
+        _check_numbers(templates, task.gallery, task.probe)
+        gallery = templates[task.gallery].T
+        blocks = _blocks(len(task.probe), max(1, _SEARCHED // len(task.gallery)))
+        found = [
+            search(templates[task.probe[block]] @ gallery, task.probe_subject[block], task.gallery_subject)
+            for block in blocks
+        ]
+        galleries.append(_joined(found))
+    return TemplateIdentification(tuple(galleries))
+
+
+def _joined(parts: Sequence[Searches]) -> Searches:
+    """Searches of the same gallery for some probes and others."""
+    mated, mate, rival, rank = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("mated", "mate", "rival", "rank")
+    )
+    return Searches(mated, mate, rival, rank, parts[0].n_identities)
+
+
+def _check_numbers(templates: Templates, *numbers: Numbers) -> None:
+    for values in numbers:
+        if len(values) and not 0 <= values.min() <= values.max() < len(templates):
+            raise UserError(
+                f"numbers of templates go from {values.min()} to {values.max()}; there are {len(templates)}"
+            )
+
+
+def score_pairs(templates: Templates, first: Numbers, second: Numbers) -> NDArray[np.float32]:
+    """Similarities of pairs of templates.
+
+    Lists that hold much of the grid of some templates and some others, as those of IJB do, are read off a product of
+    matrices.
+
+    Args:
+        templates: float32 [T, D], of length 1.
+        first: [P] numbers of templates.
+        second: [P] numbers of the templates to compare them to.
+
+    Returns:
+        float32 [P] dot products, computed in float64.
+    """
+    scores = np.empty(len(first), dtype=np.float32)
+    rows, row = _positions(first, len(templates))
+    columns, column = _positions(second, len(templates))
+    if len(first) < _DENSE * len(rows) * len(columns):
+        for block in _blocks(len(first), _GATHERED):
+            scores[block] = np.einsum("pd,pd->p", templates[first[block]], templates[second[block]], dtype=np.float64)
+    elif len(rows) * len(columns) > _GRID:
+        upper = first >= rows[len(rows) // 2]
+        for half in (upper, ~upper):
+            scores[half] = score_pairs(templates, first[half], second[half])
+    else:
+        similarity = np.empty((len(rows), len(columns)), dtype=np.float32)
+        # Products of float32 matrices add up one term at a time, to errors of 6e-7 where similarities are near 1.
+        transposed = templates[columns].astype(np.float64).T
+        for block in _blocks(len(rows), _ROWS):
+            similarity[block] = templates[rows[block]].astype(np.float64) @ transposed
+        for block in _blocks(len(first), _PAIRS):
+            cells = row[first[block]] * len(columns) + column[second[block]]
+            similarity.ravel().take(cells, out=scores[block], mode="clip")  # other modes take a copy for `out`
+    return scores
+
+
+def _positions(numbers: Numbers, count: int) -> tuple[Numbers, Numbers]:
+    """Those of 0 .. count - 1 that occur, ascending, and int64 [count] the position of each of them in there."""
+    occurs = np.zeros(count, dtype=np.bool_)
+    occurs[numbers] = True
+    return np.flatnonzero(occurs), np.cumsum(occurs) - 1
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
