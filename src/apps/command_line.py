@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +20,7 @@ from rich.table import Table
 from src.apps.overrides import CONF, check, parse, visible_groups
 from src.errors import UserError
 
-__all__ = ["describe", "launch", "print_help", "user_errors"]
+__all__ = ["describe", "expand_flags", "launch", "print_help", "refuse_flags", "user_errors"]
 
 
 def launch(
@@ -30,8 +31,9 @@ def launch(
 ) -> None:
     """Run ``task`` on the configuration that the command line asks for.
 
-    ``--help`` prints ``usage`` and the experiments. Unknown names and missing values end the process with one
-    message and exit status 1 before anything is imported or written; so does a `UserError` of the task.
+    ``--help`` prints ``usage`` and the experiments. Flags of the config are expanded as `expand_flags` does, Hydra's
+    own reach Hydra. Unknown names and missing values end the process with one message and exit status 1 before
+    anything is imported or written; so does a `UserError` of the task.
 
     Args:
         config_name: Primary config in ``conf/``, without its extension.
@@ -40,7 +42,11 @@ def launch(
         before: Called with the composed config before Hydra writes anything; may raise `UserError`. Not called for a
             multirun, whose jobs have folders of their own.
     """
-    arguments = get_args_parser().parse_args()
+    parser, path = get_args_parser(), CONF / f"{config_name}.yaml"
+    sys.argv[1:] = expand_flags(sys.argv[1:], path)  # where Hydra and the processes of a strategy read them
+    with user_errors():
+        refuse_flags(parser.parse_known_args()[1], path)
+    arguments = parser.parse_args()
     if arguments.help:
         print_help(config_name, usage, arguments.overrides)
         return
@@ -58,6 +64,42 @@ def launch(
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
 
+def expand_flags(arguments: Sequence[str], path: Path) -> list[str]:
+    """Write ``--some-key`` as ``some_key=true`` and ``--no-some-key`` as ``some_key=false``.
+
+    Args:
+        arguments: As typed.
+        path: Config whose switches, its top-level keys that are true or false, are flags.
+    """
+    flags: dict[str, str] = {}
+    for key in _switches(path):
+        flag = key.replace("_", "-")
+        flags |= {f"--{flag}": f"{key}=true", f"--no-{flag}": f"{key}=false"}
+    return [flags.get(argument, argument) for argument in arguments]
+
+
+def refuse_flags(arguments: Sequence[str], path: Path) -> None:
+    """Raise UserError if one of the ``arguments`` is a flag; what the config at ``path`` has is expanded before."""
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise UserError(
+                f"{argument}: there is no such flag. Flags: {_flag_names(path)}. Other keys are given as KEY=VALUE."
+            )
+
+
+def _flag_names(path: Path) -> str:
+    return ", ".join(f"--[no-]{key.replace('_', '-')}" for key in sorted(_switches(path))) or "none"
+
+
+def _switches(path: Path) -> set[str]:
+    """Top-level keys of a config file, and of the files beside it that it builds on, that are true or false."""
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    keys = {str(key) for key, value in config.items_ex(resolve=False) if isinstance(value, bool)}
+    bases = [entry for entry in config.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return keys.union(*(_switches(path.with_name(f"{base}.yaml")) for base in bases))
+
+
 def print_help(config_name: str, usage: str, overrides: Sequence[str] = ()) -> None:
     """Print ``usage``, the experiments with the first comment line of their files, and where to read on."""
     console = Console()
@@ -71,6 +113,7 @@ def print_help(config_name: str, usage: str, overrides: Sequence[str] = ()) -> N
     console.print(table)
     console.print(f"\n[bold]Groups[/bold] (GROUP=MEMBER): {', '.join(sorted(names))}", highlight=False)
     console.print(
+        f"\nFlags: {_flag_names(CONF / f'{config_name}.yaml')}"
         f"\nEvery key: python {config_name}.py experiment=NAME --cfg job\n"
         "Your own configs: hydra.searchpath=[file:///path/to/your/conf]\n"
         "Hydra's own flags: --hydra-help",

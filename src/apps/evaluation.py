@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.apps.run import build_datamodule, build_trainer, write_outputs
+from src.apps.run import build_datamodule, build_trainer, can_train, describe_results, score, write_outputs
 from src.apps.run import evaluate as run_benchmarks
-from src.apps.run_folder import find_checkpoint
+from src.apps.run_folder import checkpoint_labels, find_checkpoints
+from src.datamodules.face_datamodule import FaceDataModule
+from src.eval.collector import Collected
+from src.eval.embedding_cache import EmbeddingCache
+from src.eval.embedding_files import check_embeddings, read_embeddings
+from src.eval.results import Results
+from src.models.embedding_module import EmbeddingModule
+from src.models.networks.onnx_network import OnnxNetwork
+from src.progress import image_progress
 
 __all__ = ["evaluate"]
 
@@ -19,22 +28,63 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> None:
-    """Evaluate one checkpoint, or the untrained network where none is given, and write the outputs.
+    """Evaluate one or several checkpoints, an untrained network or files of embeddings, and write the outputs.
 
     Raises:
-        UserError: The checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
+        UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config)
     datamodule = build_datamodule(config)
-    module = instantiate(config.model, head=instantiate(config.loss))
-    checkpoint = None
-    if config.ckpt_path is None:
-        log.warning("no ckpt_path: the network is untrained")
+    if "embeddings" in config:
+        rows = [_evaluate_files(config, trainer, datamodule)]
     else:
-        checkpoint = find_checkpoint(config.ckpt_path, Path(config.paths.runs) / config.name)
-        module.load_backbone(checkpoint)
-    label = "untrained" if checkpoint is None else checkpoint.stem
-    results = run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint)
+        rows = _evaluate_networks(config, trainer, datamodule)
     if trainer.is_global_zero:
-        write_outputs(config, [results])
+        write_outputs(config, trainer, datamodule, rows)
+
+
+def _evaluate_networks(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule) -> list[Results]:
+    checkpoints = find_checkpoints(config.ckpt_path, Path(config.paths.runs) / config.name)
+    labels = checkpoint_labels(checkpoints)
+    if None in checkpoints and can_train(config):
+        log.warning("no ckpt_path: the network is untrained")
+    elif None in checkpoints:
+        labels = [config.name]
+    cache = EmbeddingCache(config.paths.cache) if config.cache else None
+    modules = [_module(config, checkpoint) for checkpoint in checkpoints]
+    return [
+        run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
+        for label, checkpoint, module in zip(labels, checkpoints, modules, strict=True)
+    ]
+
+
+def _module(config: DictConfig, checkpoint: Path | None) -> EmbeddingModule:
+    """The network of the config with the weights of a checkpoint, or the network that an ONNX file is."""
+    if checkpoint is not None and checkpoint.suffix == ".onnx":
+        return EmbeddingModule(OnnxNetwork(checkpoint))
+    module: EmbeddingModule = instantiate(config.model)
+    if checkpoint is not None:
+        module.load_backbone(checkpoint)
+    return module
+
+
+def _evaluate_files(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule) -> Results:
+    start = time.perf_counter()
+    folder = Path(config.embeddings)
+    counts = {name: len(benchmark.images()) for name, benchmark in datamodule.benchmarks.items()}
+    mirrored = [name for name, benchmark in datamodule.benchmarks.items() if benchmark.needs_mirror_images]
+    check_embeddings(folder, counts, mirrored)
+    collected = {name: _collect_file(folder, name, count, datamodule) for name, count in counts.items()}
+    scores = score(datamodule.benchmarks, collected, config.bootstrap)
+    return describe_results(config, trainer, scores, label=folder.name, checkpoint=folder, start=start)
+
+
+def _collect_file(folder: Path, name: str, count: int, datamodule: FaceDataModule) -> Collected:
+    collector = datamodule.benchmarks[name].collector()
+    with image_progress() as progress:
+        task = progress.add_task(f"reading {name}", total=count)
+        for index, original, flipped in read_embeddings(folder, name, count):
+            collector.add(index, original, flipped)
+            progress.advance(task, len(index))
+    return collector.collect()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from src.apps.command_line import describe, user_errors
+from src.apps.command_line import describe, expand_flags, refuse_flags, user_errors
 from src.apps.overrides import CONF, check
 from src.errors import UserError
 
 __all__ = ["main"]
 
 USAGE = """\
-privface APP KEY=VALUE ...       run an app; --some-key is short for some_key=true
+privface APP KEY=VALUE ...       run an app; --some-key is short for some_key=true, --no-some-key for some_key=false
 privface APP --help              its keys and their defaults"""
 
 
@@ -33,24 +35,23 @@ def main() -> None:
         return
     with user_errors():
         if app in apps:
-            overrides = _expand_flags(app, overrides)
+            overrides = _collect_bare_words(expand_flags(overrides, CONF / "app" / f"{app}.yaml"), app)
         config = check("privface", [f"app={app}", *overrides])
         instantiate(config.run)
 
 
-def _expand_flags(app: str, arguments: list[str]) -> list[str]:
-    """Write `--some-key` as `some_key=true`."""
-    config = OmegaConf.load(CONF / "app" / f"{app}.yaml")
-    assert isinstance(config, DictConfig)
-    keys = {str(key) for key, value in config.items_ex(resolve=False) if isinstance(value, bool)}
-    expanded = []
-    for argument in arguments:
-        key = argument.removeprefix("--").replace("-", "_")
-        if argument.startswith("--") and key not in keys:
-            flags = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(keys)) or "none"
-            raise UserError(f"{argument}: no such flag of {app}; flags: {flags}. Other keys are given as KEY=VALUE.")
-        expanded.append(f"{key}=true" if argument.startswith("--") else argument)
-    return expanded
+def _collect_bare_words(arguments: Sequence[str], app: str) -> list[str]:
+    """Write words without ``=`` as the list that the app's ``bare_words`` names."""
+    path = CONF / "app" / f"{app}.yaml"
+    refuse_flags(arguments, path)
+    words = [argument for argument in arguments if "=" not in argument and not argument.startswith("~")]
+    if not words:
+        return list(arguments)
+    key = OmegaConf.select(OmegaConf.load(path), "bare_words")
+    if key is None:
+        raise UserError(f"{words[0]!r}: expected KEY=VALUE; privface {app} --help lists the keys")
+    quoted = [QuotedString(word, Quote.single).with_quotes() for word in words]
+    return [*(argument for argument in arguments if argument not in words), f"{key}=[{','.join(quoted)}]"]
 
 
 def _print_usage(apps: list[str]) -> None:

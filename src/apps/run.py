@@ -8,27 +8,42 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from src.callbacks.benchmarks import BenchmarkCallback
 from src.callbacks.checkpoint_io import AtomicCheckpointIO
-from src.callbacks.loggers import RunCSVLogger
-from src.datamodules.face_datamodule import FaceDataModule
+from src.callbacks.loggers import RunCSVLogger, log_report
+from src.datamodules.face_datamodule import Benchmark, FaceDataModule
 from src.errors import UserError
+from src.eval.collector import Collected
+from src.eval.embedding_cache import EmbeddingCache
 from src.eval.environment import collect_environment
-from src.eval.figures import Figure
-from src.eval.report import write_report
-from src.eval.results import Results, write_results
+from src.eval.figures.pairs import hard_pairs_figure
+from src.eval.report import Run, write_report
+from src.eval.results import Results, write_run_results
+from src.eval.score import BenchmarkScore
 from src.eval.table import print_results
+from src.models.embedding_module import EmbeddingModule
 
-__all__ = ["build_datamodule", "build_trainer", "check_monitor", "evaluate", "first_step_of", "write_outputs"]
+__all__ = [
+    "build_datamodule",
+    "build_trainer",
+    "can_train",
+    "check_monitor",
+    "describe_results",
+    "evaluate",
+    "first_step_of",
+    "score",
+    "write_outputs",
+]
 
 # Lightning reports each absent accelerator and its own product on every start.
 for _name in ("lightning.pytorch", "lightning.fabric"):
@@ -36,10 +51,17 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
 warnings.filterwarnings("ignore", r"Experiment logs directory .* is not empty")
 warnings.filterwarnings("ignore", r"Checkpoint directory .* is not empty")
-# Every rank computes the same metrics, and repeats of images are dropped: see BenchmarkCallback.
+# Every process logs the same metrics: see BenchmarkCallback.
 warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\(.*sync_dist=True")
-warnings.filterwarnings("ignore", r"Using `DistributedSampler` with the dataloaders")
+# All embeddings may come from the cache.
+warnings.filterwarnings("ignore", r"Total length of `list` across ranks is zero")
 warnings.filterwarnings("ignore", r".*number of training batches .* is smaller than the logging interval")
+
+
+def can_train(config: DictConfig) -> bool:
+    """Whether the config has a module that learns; the networks of others and files of embeddings do not."""
+    module = get_object(config.model._target_) if config.get("model") else L.LightningModule
+    return module.training_step is not L.LightningModule.training_step
 
 
 def build_datamodule(config: DictConfig) -> FaceDataModule:
@@ -50,8 +72,14 @@ def build_datamodule(config: DictConfig) -> FaceDataModule:
     """
     datamodule: FaceDataModule = instantiate(config.datamodule, benchmarks=instantiate(config.benchmark))
     datamodule.prepare_data()
-    for benchmark in datamodule.benchmarks.values():
-        benchmark.check()
+    for name, benchmark in datamodule.benchmarks.items():
+        try:
+            benchmark.check()
+        except UserError as error:
+            raise UserError(
+                f"benchmark {name}: {error}\ndocs/benchmarks.md tells which files each set needs and where they come "
+                "from. To leave a set out, list the others: benchmark=[lfw,...]"
+            ) from error
     return datamodule
 
 
@@ -85,13 +113,14 @@ def build_trainer(config: DictConfig, first_step: int = 0) -> L.Trainer:
 def evaluate(
     config: DictConfig,
     trainer: L.Trainer,
-    module: L.LightningModule,
+    module: EmbeddingModule,
     datamodule: FaceDataModule,
     *,
     label: str,
     checkpoint: Path | str | None,
+    cache: EmbeddingCache | None = None,
 ) -> Results:
-    """Run the benchmarks on a module through the Trainer.
+    """Embed the images of the benchmarks through the Trainer and score them in the first process.
 
     Args:
         config: Composed config, named in the results.
@@ -100,33 +129,70 @@ def evaluate(
         datamodule: Holds the benchmarks.
         label: Name of the row, e.g. ``"trained"``.
         checkpoint: Where the weights come from.
+        cache: Where embeddings are looked up and kept; by default nowhere.
     """
     start = time.perf_counter()
-    trainer.validate(module, datamodule=datamodule, verbose=False)
     callback = next(c for c in trainer.callbacks if isinstance(c, BenchmarkCallback))  # type: ignore[attr-defined]
+    callback.cache = cache
+    trainer.validate(module, datamodule=datamodule, verbose=False)
+    scores = score(datamodule.benchmarks, callback.collected, config.bootstrap) if trainer.is_global_zero else {}
+    scores = trainer.strategy.broadcast(scores)
+    return describe_results(config, trainer, scores, label=label, checkpoint=checkpoint, start=start)
+
+
+def describe_results(
+    config: DictConfig,
+    trainer: L.Trainer,
+    scores: dict[str, BenchmarkScore],
+    *,
+    label: str,
+    checkpoint: Path | str | None,
+    start: float,
+) -> Results:
+    """Scores with the circumstances they were obtained under; ``start`` is ``time.perf_counter()`` before the work."""
     return Results(
         experiment=config.name,
         label=label,
         checkpoint=None if checkpoint is None else os.path.relpath(checkpoint),
         seconds=time.perf_counter() - start,
         environment=collect_environment(_plain(config), trainer.strategy.root_device),
-        scores=dict(callback.scores),
+        scores=scores,
     )
 
 
-def write_outputs(config: DictConfig, results: list[Results], samples: Sequence[Figure] = ()) -> None:
-    """Write ``results.json``, figures and the report page, and print the table; the last row is the run's result.
+def score(
+    benchmarks: Mapping[str, Benchmark], collected: Mapping[str, Collected], resamples: int
+) -> dict[str, BenchmarkScore]:
+    """Score every benchmark, with bootstrap intervals of so many ``resamples``."""
+    scores = {}
+    with Console(stderr=True).status("") as status:
+        for name, benchmark in benchmarks.items():
+            status.update(f"scoring {name}")
+            scores[name] = benchmark.score(collected[name], resamples)
+    return scores
+
+
+def write_outputs(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule, rows: Sequence[Results]) -> None:
+    """Write results, figures and the report page, tell the loggers, and print the table.
+
+    The hardest pairs are shown of the last row only.
 
     Args:
         config: Composed config; its ``paths.output_dir`` is the run folder.
-        results: Rows of the table, e.g. untrained and trained.
-        samples: Pictures of images for the report.
+        trainer: Its loggers get the tables and figures.
+        datamodule: Has the images of the hardest pairs.
+        rows: Of the table, e.g. untrained and trained; the last one is the run's result.
     """
     output = Path(config.paths.output_dir)
-    write_results(output / "results.json", results[-1])
-    page = write_report(output, results, command=_command(), config_text=_text(config), samples=samples)
-    print_results(results)
-    print(f"Report: {page}")
+    write_run_results(output, rows)
+    result = rows[-1]
+    for name, benchmark in datamodule.benchmarks.items():
+        hard_pairs_figure(output / "figures", name, result.label, result.scores[name], benchmark.images())
+    run = Run(output, rows, _command(), OmegaConf.to_yaml(config, resolve=True))
+    report = write_report(output / "report" / "index.html", [run], output / "figures")
+    log_report(trainer.loggers, report.results, report.figures)
+    print_results(report.results)
+    print(f"Report: {report.page}")
 
 
 def first_step_of(checkpoint: Path | None) -> int:
@@ -143,7 +209,3 @@ def _command() -> str:
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config))
-
-
-def _text(config: DictConfig) -> str:
-    return OmegaConf.to_yaml(config, resolve=True)

@@ -6,13 +6,20 @@ Nothing here imports torch: these checks run before the slow imports.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from src.errors import UserError
 
-__all__ = ["check_eval_checkpoint", "check_run_folder", "find_checkpoint"]
+__all__ = [
+    "check_eval_checkpoints",
+    "check_run_folder",
+    "checkpoint_labels",
+    "find_checkpoint",
+    "find_checkpoints",
+]
 
 CHECKPOINTS = "checkpoints"
 
@@ -41,10 +48,44 @@ def check_run_folder(config: DictConfig) -> None:
         find_checkpoint(config.init_from, folder)
 
 
-def check_eval_checkpoint(config: DictConfig) -> None:
-    """Raise UserError unless ``ckpt_path`` is null or names a checkpoint that exists."""
-    if config.ckpt_path is not None:
-        find_checkpoint(config.ckpt_path, Path(config.paths.runs) / config.name)
+def check_eval_checkpoints(config: DictConfig) -> None:
+    """Raise UserError unless ``ckpt_path`` is null or names checkpoints that exist."""
+    checkpoint_labels(find_checkpoints(config.ckpt_path, Path(config.paths.runs) / config.name))
+
+
+def find_checkpoints(ckpt_path: str | Sequence[str] | None, run_folder: Path) -> list[Path | None]:
+    """Paths of the checkpoints to evaluate.
+
+    Args:
+        ckpt_path: See `find_checkpoint`; a list of them; or None: an untrained network, the only entry.
+        run_folder: Folder of the run.
+
+    Raises:
+        UserError: See `find_checkpoint`; or the list is empty.
+    """
+    if ckpt_path is None:
+        return [None]
+    paths = [ckpt_path] if isinstance(ckpt_path, str) else list(ckpt_path)
+    if not paths:
+        raise UserError("ckpt_path: the list is empty; name a checkpoint, or leave it out for an untrained network")
+    return [find_checkpoint(path, run_folder) for path in paths]
+
+
+def checkpoint_labels(checkpoints: Sequence[Path | None]) -> list[str]:
+    """Names of the rows of a table: as much of each path, from its end, as tells them apart.
+
+    Raises:
+        UserError: A file is named twice.
+    """
+    parts = [
+        ("untrained",) if path is None else tuple(part for part in path.with_suffix("").parts if part != CHECKPOINTS)
+        for path in checkpoints
+    ]
+    for depth in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(names[-depth:]) for names in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise UserError(f"ckpt_path: a checkpoint is named twice in {', '.join(map(str, checkpoints))}")
 
 
 def find_checkpoint(ckpt_path: str, run_folder: Path) -> Path:

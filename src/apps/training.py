@@ -11,12 +11,22 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from src.apps.run import build_datamodule, build_trainer, check_monitor, evaluate, first_step_of, write_outputs
+from src.apps.run import (
+    build_datamodule,
+    build_trainer,
+    can_train,
+    check_monitor,
+    evaluate,
+    first_step_of,
+    write_outputs,
+)
 from src.apps.run_folder import find_checkpoint
 from src.datamodules.face_datamodule import FaceDataModule
-from src.eval.figures import Figure
+from src.errors import UserError
 from src.eval.pictures import image_grid
-from src.eval.results import Results, read_results, write_results
+from src.eval.report import IMAGES
+from src.eval.results import Results, read_results, results_file, write_results
+from src.models.embedding_module import EmbeddingModule
 
 __all__ = ["train"]
 
@@ -35,13 +45,15 @@ def train(config: DictConfig) -> float:
     Raises:
         UserError: Something in the config or the data is wrong; raised before training.
     """
+    if not can_train(config):
+        raise UserError(f"experiment {config.name} only evaluates: use `python eval.py` with the same arguments")
     output = Path(config.paths.output_dir)
     checkpoint = _checkpoint_to_continue(config, output)
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config, first_step_of(checkpoint))
     datamodule = build_datamodule(config)
     check_monitor(config.monitor, datamodule)
-    module = instantiate(config.model, head=instantiate(config.loss))
+    module: EmbeddingModule = instantiate(config.model)
     module.save_hyperparameters(OmegaConf.to_container(config, resolve=True))
     if config.init_from is not None and checkpoint is None:
         module.load_backbone(config.init_from)
@@ -60,7 +72,8 @@ def train(config: DictConfig) -> float:
         rows.append(evaluate(config, trainer, module, datamodule, label="best", checkpoint=best))
     rows.append(final)
     if trainer.is_global_zero:
-        write_outputs(config, rows, [_training_images(datamodule, output)])
+        _draw_training_images(datamodule, output)
+        write_outputs(config, trainer, datamodule, rows)
     _, benchmark, metric = config.monitor.split("/")
     return final.metrics[benchmark][metric]
 
@@ -75,26 +88,26 @@ def _checkpoint_to_continue(config: DictConfig, output: Path) -> Path | None:
 def _before_training(
     config: DictConfig,
     trainer: L.Trainer,
-    module: L.LightningModule,
+    module: EmbeddingModule,
     datamodule: FaceDataModule,
     *,
     is_new: bool,
 ) -> Results:
     """Row of the network as it starts; a continued run reads it from its folder, where its first process left it."""
-    path = Path(config.paths.output_dir) / "results_before_training.json"
     label = "untrained" if config.init_from is None else "before training"
+    path = Path(config.paths.output_dir) / results_file(label)
     if not is_new and path.exists():
-        return read_results(path, label)
+        return read_results(path)
     results = evaluate(config, trainer, module, datamodule, label=label, checkpoint=config.init_from)
     if trainer.is_global_zero:
         write_results(path, results)
     return results
 
 
-def _training_images(datamodule: FaceDataModule, output: Path) -> Figure:
+def _draw_training_images(datamodule: FaceDataModule, output: Path) -> None:
     images = datamodule.example_batch().get("image", torch.empty(0))
     alt = f"{len(images)} of the {datamodule.num_samples:,} training images of {datamodule.num_classes:,} people."
-    return image_grid(output / "figures" / "training_images.png", images, title="Training images", alt=alt)
+    image_grid(output / "figures" / IMAGES.format("training"), images, title="Training images", alt=alt)
 
 
 def _best_checkpoint(trainer: L.Trainer) -> Path | None:

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
-import torch
+from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import distributed
+from torch import Tensor
 
-from src.eval.embedding import assemble
+from src.eval.collector import Collected, Collector
+from src.eval.embedding_cache import EmbeddingCache
 
 if TYPE_CHECKING:
-    from src.eval.benchmark import BenchmarkScore
+    from src.models.embedding_module import EmbeddingModule
 
 __all__ = ["BenchmarkCallback"]
 
+log = logging.getLogger(__name__)
+
 
 class BenchmarkCallback(L.Callback):
-    """Gathers the embeddings of a validation epoch and logs what each benchmark makes of them.
+    """Collects the embeddings of a validation epoch; during training, scores them and logs the metrics.
 
-    The datamodule holds the benchmarks and yields one validation loader for each, in the same order; the module's
-    ``validation_step`` returns ``index``, ``embedding`` and ``flipped`` of a batch. Every rank embeds its share of the
-    images; the shares are gathered once. Metrics are logged as ``val/BENCHMARK/METRIC``; loggers get those of training
-    only, so that an evaluation afterwards adds no point to the curves.
+    The datamodule holds the benchmarks and yields one validation loader for each that is not in `collected` yet, in the
+    same order; the module's ``validation_step`` returns ``index``, ``embedding`` and ``flipped`` of a batch. Every
+    process embeds its share of the images, and what is collected is joined once. Metrics are logged as
+    ``val/BENCHMARK/METRIC``.
 
     Attributes:
-        scores: Result of the latest validation by benchmark name, curves included.
+        cache: Where embeddings are looked up and kept by ``trainer.validate``; None: nowhere.
+        collected: What the latest ``trainer.validate`` collected, by benchmark name.
     """
 
     def __init__(self) -> None:
-        self.scores: dict[str, BenchmarkScore] = {}
-        self._batches: list[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]] = []
+        self.cache: EmbeddingCache | None = None
+        self.collected: dict[str, Collected] = {}
+        self._collectors: dict[str, Collector] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Look up what need not be embedded again; all processes agree on it."""
+        self.collected = {}
+        if stage == TrainerFn.VALIDATING and self.cache is not None:
+            if trainer.is_global_zero:
+                self.collected = self._look_up(trainer, pl_module)
+            names = trainer.strategy.broadcast(list(self.collected))
+            self.collected = {name: self.collected.get(name, {}) for name in names}
+        trainer.datamodule.embedded = set(self.collected)  # type: ignore[attr-defined]
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start with empty collections."""
-        self._batches = [[] for _ in trainer.datamodule.benchmarks]  # type: ignore[attr-defined]
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        self._collectors = {name: benchmark.collector() for name, benchmark in datamodule.benchmarks_to_embed.items()}
 
     def on_validation_batch_end(
         self,
@@ -46,30 +63,61 @@ class BenchmarkCallback(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep one batch of embeddings in main memory."""
-        flipped = outputs["flipped"]
-        self._batches[dataloader_idx].append(
-            (
-                outputs["index"].cpu(),
-                outputs["embedding"].float().cpu(),
-                None if flipped is None else flipped.float().cpu(),
-            )
-        )
+        """Hand one batch of embeddings over."""
+        collector = list(self._collectors.values())[dataloader_idx]
+        collector.add(outputs["index"], outputs["embedding"], outputs["flipped"])
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Score every benchmark and log its metrics."""
-        benchmarks = trainer.datamodule.benchmarks  # type: ignore[attr-defined]
-        for (name, benchmark), batches in zip(benchmarks.items(), self._batches, strict=True):
-            score = benchmark.score(assemble(_gather(batches)))
-            self.scores[name] = score
-            metrics = {f"val/{name}/{metric}": value for metric, value in score.metrics.items()}
-            pl_module.log_dict(metrics, logger=trainer.state.fn == TrainerFn.FITTING)
-        self._batches = []
+        """Join what was collected; score it in training, keep it otherwise."""
+        processes = _Processes(trainer.strategy)
+        for name, collector in self._collectors.items():
+            collected = collector.collect(processes)
+            if trainer.state.fn == TrainerFn.FITTING:
+                self._log_score(trainer, pl_module, name, collected)
+                continue
+            self.collected[name] = collected
+            if self.cache is not None and trainer.is_global_zero:
+                self.cache.store(_origin(trainer, pl_module, name), collected)
+        self._collectors = {}
+
+    def _log_score(self, trainer: L.Trainer, pl_module: L.LightningModule, name: str, collected: Collected) -> None:
+        """Score by the first process; the others are handed the metrics, which choose the best checkpoint."""
+        metrics: dict[str, float] = {}
+        if trainer.is_global_zero:
+            benchmark = trainer.datamodule.benchmarks[name]  # type: ignore[attr-defined]
+            metrics = benchmark.score(collected).metrics
+        metrics = trainer.strategy.broadcast(metrics)
+        pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.items()})
+
+    def _look_up(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Collected]:
+        assert self.cache is not None
+        found = {}
+        for name in trainer.datamodule.benchmarks:  # type: ignore[attr-defined]
+            collected = self.cache.load(_origin(trainer, pl_module, name))
+            if collected is not None:
+                log.info("%s: embeddings of an earlier evaluation (--no-cache computes them anew)", name)
+                found[name] = collected
+        return found
 
 
-def _gather(batches: list[Any]) -> list[Any]:
-    if not distributed.is_initialized():
-        return batches
-    shares: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(shares, batches)
-    return [batch for share in shares for batch in share]
+def _origin(trainer: L.Trainer, module: L.LightningModule, benchmark: str) -> dict[str, str]:
+    """All that the embeddings of a benchmark depend on."""
+    return {
+        "network": cast("EmbeddingModule", module).fingerprint(),
+        "images": trainer.datamodule.benchmarks[benchmark].fingerprint,  # type: ignore[attr-defined]
+        "precision": str(trainer.precision),
+        "device": trainer.strategy.root_device.type,
+    }
+
+
+class _Processes:
+    """The processes of a Lightning strategy."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+
+    def rows(self, share: Tensor) -> Tensor:
+        return self._strategy.all_gather(share.to(self._strategy.root_device)).cpu().view(-1, *share.shape[1:])
+
+    def sum(self, share: Tensor) -> Tensor:
+        return self._strategy.reduce(share.to(self._strategy.root_device), reduce_op="sum").cpu()

@@ -6,19 +6,22 @@ import csv
 import logging
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from PIL import Image
 
+from src.eval.figures.canvas import Figure
+from src.eval.results import Results, benchmark_names
+from src.eval.table import combination_tables, metrics_table, privacy_tables, summary_table
 from src.files import atomic_write
 
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import WandbLogger
-
-__all__ = ["RunCSVLogger", "wandb_logger"]
+__all__ = ["RunCSVLogger", "log_report", "wandb_logger"]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,39 @@ def _rows_before(path: Path, step: int) -> list[dict[str, Any]]:
     return [row for row in rows if int(row["step"]) < step]
 
 
+def log_report(loggers: Sequence[Logger], results: Sequence[Results], figures: Sequence[Figure]) -> None:
+    """Send what a report page shows to the loggers that can show it.
+
+    Weights & Biases gets the tables and the figures with their titles, TensorBoard the figures; other loggers nothing.
+
+    Args:
+        loggers: Those of the Trainer.
+        results: Rows of the report.
+        figures: Of the report.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            _log_tables(logger, results)
+            for figure in figures:
+                logger.log_image(f"report/{figure.path.stem}", [str(figure.path)], caption=[figure.title])
+        elif isinstance(logger, TensorBoardLogger):
+            for figure in figures:
+                pixels = np.asarray(Image.open(figure.path).convert("RGB"))
+                logger.experiment.add_image(f"report/{figure.path.stem}", pixels, dataformats="HWC")
+
+
+def _log_tables(logger: WandbLogger, results: Sequence[Results]) -> None:
+    tables = {
+        "summary": summary_table(results),
+        **{f"metrics_{name}": metrics_table(results, name) for name in benchmark_names(results)},
+        **{f"flags_{name}": table for name, table in combination_tables(results).items()},
+        **{f"privacy_{name}": table for name, table in privacy_tables(results).items()},
+    }
+    for name, table in tables.items():
+        columns = [table.caption, *(column.replace("\n", " ") for column in table.columns)]
+        logger.log_table(f"report/{name}", columns=columns, data=[[row, *texts] for row, texts in table.rows])
+
+
 def wandb_logger(save_dir: str, project: str, name: str, group: str | None, tags: list[str]) -> WandbLogger:
     """Weights & Biases logger: online when logged in, else offline, said in one line.
 
@@ -69,7 +105,6 @@ def wandb_logger(save_dir: str, project: str, name: str, group: str | None, tags
         tags: Labels to filter by.
     """
     import wandb
-    from lightning.pytorch.loggers import WandbLogger
 
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     later = f", upload later with `wandb sync {save_dir}/wandb/offline-run-*`" if mode == "offline" else ""

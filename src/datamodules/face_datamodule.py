@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from src.datamodules.backends.backend import BACKENDS, make_backend
+from src.datamodules.evaluation_images import ImageShare, NumberedImages
 from src.datamodules.face_dataset import FaceDataset
 from src.datamodules.loader import ResumableLoader
 from src.datamodules.sample import Sample, to_float_images
@@ -28,15 +29,23 @@ class Benchmark(Protocol):
     """What training and evaluation need of a benchmark."""
 
     metric_names: tuple[str, ...]
+    """Of the metrics that `score` gives."""
+    fingerprint: str
+    """Changes when the images or their grouping do."""
+    needs_mirror_images: bool
+    """Whether `score` needs embeddings of the mirror images."""
 
     def check(self) -> None:
         """Raise UserError where files are missing or malformed, before any long work."""
 
-    def images(self) -> Dataset[Any]:
-        """Samples with ``image`` float32 [3, S, S] in [-1, 1] and ``index``."""
+    def images(self) -> NumberedImages:
+        """Images to embed."""
 
-    def score(self, embeddings: Any) -> Any:
-        """Metrics and curves of the embeddings of all images."""
+    def collector(self) -> Any:
+        """Takes their embeddings, see `src.eval.collector`."""
+
+    def score(self, collected: Any, resamples: int = 0) -> Any:
+        """Metrics and curves of what was collected."""
 
 
 class FaceDataModule(LightningDataModule):
@@ -95,6 +104,8 @@ class FaceDataModule(LightningDataModule):
         self.max_bad_fraction = max_bad_fraction
         self.augmentation = augmentation
         self.benchmarks = dict(benchmarks or {})
+        self.embedded: set[str] = set()
+        """Names of benchmarks whose embeddings are at hand; validation leaves their images out."""
         self._loader: ResumableLoader | None = None
         self._position: dict[str, Any] | None = None
 
@@ -177,25 +188,30 @@ class FaceDataModule(LightningDataModule):
         """Keep the position for the next `train_dataloader`."""
         self._position = state_dict["position"]
 
+    @property
+    def benchmarks_to_embed(self) -> dict[str, Benchmark]:
+        """By name, those whose images validation embeds."""
+        return {name: benchmark for name, benchmark in self.benchmarks.items() if name not in self.embedded}
+
     def val_dataloader(self) -> list[DataLoader]:
-        """Return the images of each benchmark in order; Lightning shares them out among ranks."""
+        """Return this rank's share of the images of each benchmark to embed, in order."""
+        trainer = self.trainer
+        share = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return [
             DataLoader(
-                benchmark.images(),
+                ImageShare(benchmark.images(), *share),
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,
                 pin_memory=torch.cuda.is_available(),
                 # Drawing the workers' seeds from the global generator would shift the model's dropout.
                 generator=torch.Generator().manual_seed(self.seed),
             )
-            for benchmark in self.benchmarks.values()
+            for benchmark in self.benchmarks_to_embed.values()
         ]
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
-        """Make training images floats and augment them; leave all other batches alone."""
-        if self._loader is None or not (self.trainer and self.trainer.training):
-            return batch
+        """Make images floats, and augment those of training."""
         batch = to_float_images(batch)
-        if self.augmentation is None:
+        if self.augmentation is None or self._loader is None or not (self.trainer and self.trainer.training):
             return batch
         return self.augmentation(batch, seed=self.seed, step=self._loader.step, rank=self.trainer.global_rank)

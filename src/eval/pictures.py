@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from src.eval.figures import Figure
+from src.eval.figures.canvas import Figure, png_text
 from src.files import atomic_write
 
 __all__ = ["image_grid"]
@@ -26,6 +26,7 @@ def image_grid(path: Path, images: Tensor, *, title: str, alt: str, columns: int
         columns: Images in a row.
     """
     grid = make_grid(((images + 1) / 2).clamp(0, 1).float().cpu(), nrow=columns, padding=2, pad_value=1.0)
+    figure = Figure(path, title, alt)
     with atomic_write(path) as file:
-        to_pil_image((grid * 255).round().to(torch.uint8)).save(file, format="PNG")
-    return Figure(path, title, alt)
+        to_pil_image((grid * 255).round().to(torch.uint8)).save(file, format="PNG", pnginfo=png_text(figure))
+    return figure

@@ -1,103 +1,218 @@
-"""The report page of a run: one HTML file that needs nothing beside it, no network and no JavaScript."""
+"""The report page of one or several runs: one HTML file that needs nothing beside it, no network, no JavaScript."""
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from src.eval.figures import Figure, draw_figures, training_figures
-from src.eval.results import Results
-from src.eval.table import format_accuracy, privacy_names
+from src.eval.figures.canvas import Figure, read_figure
+from src.eval.figures.draw import benchmark_figures, overview_figures
+from src.eval.figures.pairs import hard_pairs_path
+from src.eval.figures.training import training_figures
+from src.eval.results import Results, benchmark_names
+from src.eval.table import (
+    TextTable,
+    combination_tables,
+    format_metric,
+    headline_metrics,
+    metric_title,
+    metrics_table,
+    privacy_tables,
+    summary_table,
+)
 from src.files import atomic_write
 
-__all__ = ["write_report"]
+__all__ = ["IMAGES", "Report", "Run", "write_report"]
+
+IMAGES = "images_{}.png"
+"""Pictures of this name in a run's ``figures/`` are shown in its report, e.g. some training images."""
 
 
-def write_report(
-    run_dir: Path | str,
-    results: Sequence[Results],
-    *,
-    command: str,
-    config_text: str,
-    samples: Sequence[Figure] = (),
-) -> Path:
-    """Draw the figures of a run and write its report page.
+@dataclass(frozen=True)
+class Run:
+    """A run to report on.
+
+    Attributes:
+        folder: Its folder. ``metrics.csv`` and the pictures in ``figures/`` that evaluation or training left are shown.
+        rows: At least one, e.g. untrained and trained; the last one is the run's result.
+        command: The command line that made it; empty if it is not known.
+        config_text: Its config as YAML; empty if it is not known.
+    """
+
+    folder: Path
+    rows: Sequence[Results]
+    command: str
+    config_text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        page: The HTML file.
+        results: Rows of its tables.
+        figures: Its figures in reading order.
+    """
+
+    page: Path
+    results: list[Results]
+    figures: list[Figure]
+
+
+@dataclass(frozen=True)
+class _Section:
+    name: str
+    figures: list[Figure]
+    tables: list[TextTable]
+    metrics: TextTable
+
+
+def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
+    """Draw the figures of ``runs`` and write their report page.
+
+    Of a single run all rows are shown; several runs stand side by side with the last row of each, named by its folder.
 
     Args:
-        run_dir: Folder of the run: figures go to ``figures/``, the page to ``report/index.html``; the training curves
-            come from ``metrics.csv`` if it is there.
-        results: At least one, e.g. untrained and trained; the last one is the run's result.
-        command: The exact command line that made the run.
-        config_text: The resolved config as YAML.
-        samples: Pictures of images, e.g. generated faces.
-
-    Returns:
-        Path of the page.
+        page: HTML file to write.
+        runs: At least one.
+        figures: Folder for the figures.
     """
-    run_dir = Path(run_dir)
-    final = results[-1]
-    metrics_csv = run_dir / "metrics.csv"
-    environment = Environment(
-        loader=PackageLoader("src.eval"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    results = list(runs[0].rows) if len(runs) == 1 else _side_by_side(runs)
+    combinations = combination_tables(results)
+    sections = [
+        _Section(
+            name,
+            [*benchmark_figures(figures, name, results), *_hard_pairs(runs, results, name)],
+            [combinations[name]] if name in combinations else [],
+            metrics_table(results, name),
+        )
+        for name in benchmark_names(results)
+    ]
+    overview = overview_figures(figures, results)
+    training = _training(runs[0], figures) if len(runs) == 1 else []
+    images = _pictures(runs[0]) if len(runs) == 1 else []
+    html = _template().render(
+        heading=results[-1].experiment if len(runs) == 1 else f"{len(runs)} runs side by side",
+        results=results,
+        cards=_cards_of_rows(results) if len(runs) == 1 else _cards_of_runs(results),
+        summary=summary_table(results),
+        overview=overview,
+        sections=sections,
+        privacy=privacy_tables(results).values(),
+        training=training,
+        images=images,
+        environment=_environment(results if len(runs) > 1 else results[-1:]),
+        runs=[(row.label, run) for run, row in zip(runs, results[-len(runs) :], strict=True)],
     )
-    environment.filters["embed"] = _embed
-    page = environment.get_template("report.html.j2").render(
-        experiment=final.experiment,
-        checkpoint=final.checkpoint,
-        cards=_cards(results),
-        labels=[row.label for row in results],
-        accuracies=_accuracies(results),
-        benchmarks={name: _metrics([row.metrics for row in results], name) for name in final.scores},
-        privacy={name: _metrics([row.privacy for row in results], name) for name in privacy_names(results)},
-        figures=draw_figures(run_dir / "figures", results),
-        training=training_figures(run_dir / "figures", metrics_csv) if metrics_csv.exists() else [],
-        samples=samples,
-        environment=final.environment,
-        command=command,
-        config_text=config_text,
-    )
-    path = run_dir / "report" / "index.html"
-    with atomic_write(path, "w") as file:
-        file.write(page)
-    return path
+    with atomic_write(page, "w") as file:
+        file.write(html)
+    of_benchmarks = [figure for section in sections for figure in section.figures]
+    return Report(page, results, [*overview, *of_benchmarks, *training, *images])
 
 
-def _cards(results: Sequence[Results]) -> list[dict[str, str]]:
-    """Headline numbers of the last row: accuracies, first metric of each privacy evaluation, duration."""
-    final, first = results[-1], results[0]
+def _side_by_side(runs: Sequence[Run]) -> list[Results]:
+    names = [run.folder.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.folder) for run in runs]
+    return [replace(run.rows[-1], label=name) for run, name in zip(runs, names, strict=True)]
+
+
+def _hard_pairs(runs: Sequence[Run], results: Sequence[Results], benchmark: str) -> list[Figure]:
+    """Pictures that evaluation left in the folders of ``runs``; beside others each is titled with its run."""
+    if len(runs) == 1:
+        paths = [hard_pairs_path(runs[0].folder / "figures", benchmark, row.label) for row in results]
+        return [read_figure(path) for path in paths if path.exists()]
+    figures = []
+    for run, result in zip(runs, results, strict=True):
+        path = hard_pairs_path(run.folder / "figures", benchmark, run.rows[-1].label)
+        if path.exists():
+            figure = read_figure(path)
+            figures.append(
+                replace(figure, title=f"{result.label}, {figure.title}", alt=f"{result.label}. {figure.alt}")
+            )
+    return figures
+
+
+def _training(run: Run, figures: Path) -> list[Figure]:
+    metrics_csv = run.folder / "metrics.csv"
+    return training_figures(figures, metrics_csv) if metrics_csv.exists() else []
+
+
+def _pictures(run: Run) -> list[Figure]:
+    return [read_figure(path) for path in sorted((run.folder / "figures").glob(IMAGES.format("*")))]
+
+
+def _cards_of_rows(results: Sequence[Results]) -> list[dict[str, str]]:
+    """Headline numbers of the last row, compared with those of the first."""
+    first, final = results[0], results[-1]
     cards = []
-    for name, metrics in final.metrics.items():
-        if "accuracy" in metrics:
-            before = first.metrics.get(name, {}).get("accuracy")
-            note = "" if first is final or before is None else f"{first.label}: {100 * before:.2f} %"
-            cards.append({"title": name, "value": f"{100 * metrics['accuracy']:.2f} %", "note": note})
+    for name, metric, values in _headlines(results):
+        if final.label in values:
+            compared = first.label in values and first is not final
+            note = f"{first.label}: {values[first.label]}" if compared else ""
+            cards.append({"title": f"{name} {metric_title(metric)}", "value": values[final.label], "note": note})
     for name, metrics in final.privacy.items():
         metric, value = next(iter(metrics.items()))
-        cards.append({"title": name, "value": _number(value), "note": metric})
+        cards.append({"title": name, "value": format_metric(metric, value), "note": metric})
     return [*cards, {"title": "evaluation", "value": f"{final.seconds:.1f} s", "note": "wall-clock time"}]
 
 
-def _accuracies(results: Sequence[Results]) -> dict[str, list[str]]:
-    """Accuracy by benchmark: one text per row."""
-    names = [name for name, metrics in results[-1].metrics.items() if "accuracy" in metrics]
-    return {name: [format_accuracy(row.metrics.get(name, {})) for row in results] for name in names}
+def _cards_of_runs(results: Sequence[Results]) -> list[dict[str, str]]:
+    """The best headline number on each benchmark, and whose it is."""
+    cards = []
+    for name, metric, values in _headlines(results):
+        rows = [row for row in results if row.label in values]
+        if rows:
+            best = max(rows, key=lambda row: row.metrics[name][metric]).label
+            cards.append({"title": f"{name} {metric_title(metric)}", "value": values[best], "note": f"best: {best}"})
+    return cards
 
 
-def _metrics(rows: Sequence[dict[str, dict[str, float]]], name: str) -> dict[str, list[str]]:
-    """Every metric of one evaluation: one text per row."""
-    names = dict.fromkeys(metric for row in rows for metric in row.get(name, {}))
-    return {metric: [_number(row.get(name, {}).get(metric, math.nan)) for row in rows] for metric in names}
+def _headlines(results: Sequence[Results]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Name of each benchmark, its first headline metric, and that metric's text by row, where it is known."""
+    for name in benchmark_names(results):
+        for metric in headline_metrics(results, name)[:1]:
+            values = {row.label: row.metrics.get(name, {}).get(metric, math.nan) for row in results}
+            texts = {label: f"{format_metric(metric, v)} %" for label, v in values.items() if not math.isnan(v)}
+            yield name, metric, texts
 
 
-def _number(value: Any) -> str:
-    return "—" if math.isnan(value) else f"{value:.4f}" if isinstance(value, float) else str(value)
+def _environment(results: Sequence[Results]) -> dict[str, list[str]]:
+    """Circumstances of each row; a single text where all of them agree."""
+    entries = [
+        {
+            "experiment": row.experiment,
+            "checkpoint": row.checkpoint,
+            "evaluation": f"{row.seconds:.1f} s",
+            **row.environment,
+        }
+        for row in results
+    ]
+    columns = {}
+    for name in dict.fromkeys(name for entry in entries for name in entry):
+        texts = ["—" if entry.get(name) is None else str(entry[name]) for entry in entries]
+        columns[name.replace("_", " ")] = texts[:1] if len(set(texts)) == 1 else texts
+    return columns
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("src.eval"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = _embed
+    return environment.get_template("report.html.j2")
 
 
 def _embed(path: Path) -> str:
-    kind = "png" if path.suffix == ".png" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,22 +1,40 @@
-"""``results.json``: the numbers of one evaluation and the circumstances they were obtained under."""
+"""``results.json``: what one evaluation measured, its curves, and the circumstances it was made under."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from src.errors import UserError
-from src.eval.benchmark import BenchmarkScore
+from src.eval.plain_json import from_json
+from src.eval.score import BenchmarkScore, ScoreCurves
 from src.files import atomic_write
 
-__all__ = ["SCHEMA", "Results", "read_results", "write_results"]
+__all__ = [
+    "RESULTS",
+    "SCHEMA",
+    "Results",
+    "benchmark_names",
+    "privacy_names",
+    "read_results",
+    "read_run_results",
+    "results_file",
+    "safe_name",
+    "write_results",
+    "write_run_results",
+]
 
 SCHEMA = 1
+RESULTS = "results.json"
+"""File of a run's result in its folder; other rows lie beside it, see `results_file`."""
 
 Metrics = dict[str, dict[str, float]]
+_Written = dict[str, dict[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +43,7 @@ class Results:
 
     Attributes:
         experiment: Name of the experiment.
-        label: Name of the row in tables and figures, e.g. ``"trained"``; not part of the file.
+        label: Name of the row in tables and figures, e.g. ``"untrained"``.
         checkpoint: Where the weights come from; None for an untrained network.
         seconds: Wall-clock time of the evaluation.
         environment: As `src.eval.environment.collect_environment` describes it.
@@ -47,98 +65,209 @@ class Results:
         return {name: score.metrics for name, score in self.scores.items()}
 
 
-def write_results(path: Path | str, results: Results) -> None:
+@dataclass(frozen=True)
+class _File:
+    """The keys of a results file; NaN is None. Files of older runs lack those with a default."""
+
+    schema: int
+    experiment: str
+    checkpoint: str | None
+    seconds: float
+    environment: dict[str, Any]
+    benchmarks: _Written
+    privacy: _Written
+    label: str | None = None
+    other_rows: list[str] = field(default_factory=list)
+    intervals: dict[str, dict[str, tuple[float | None, float | None]]] = field(default_factory=dict)
+    curves: dict[str, ScoreCurves] = field(default_factory=dict)
+
+
+def write_results(path: Path | str, results: Results, other_rows: Sequence[str] = ()) -> None:
     """Write ``results`` as JSON; NaN becomes null.
 
     Args:
         path: Replaced as a whole or, on failure, not at all.
-        results: Every metric is finite or NaN.
+        results: Every number is finite or NaN.
+        other_rows: Labels of the rows of the same run that lie in files beside this one.
 
     Raises:
-        ValueError: A metric is infinite.
+        ValueError: A number is infinite.
     """
-    content = {
-        "schema": SCHEMA,
-        "experiment": results.experiment,
-        "checkpoint": results.checkpoint,
-        "seconds": results.seconds,
-        "environment": results.environment,
-        "benchmarks": _nan_to_none(results.metrics),
-        "privacy": _nan_to_none(results.privacy),
-    }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    content = _File(
+        schema=SCHEMA,
+        experiment=results.experiment,
+        checkpoint=results.checkpoint,
+        seconds=results.seconds,
+        environment=results.environment,
+        benchmarks=_nan_to_none(results.metrics),
+        privacy=_nan_to_none(results.privacy),
+        label=results.label,
+        other_rows=list(other_rows),
+        intervals={
+            name: {metric: (_none(low), _none(high)) for metric, (low, high) in score.intervals.items()}
+            for name, score in results.scores.items()
+        },
+        curves={name: score.curves for name, score in results.scores.items()},
+    )
+    text = _to_text(asdict(content))
     with atomic_write(path, "w") as file:
-        file.write(text + "\n")
+        file.write(text)
 
 
-def read_results(path: Path | str, label: str) -> Results:
-    """Read what `write_results` wrote; null becomes NaN, curves are not kept.
+def read_results(path: Path | str) -> Results:
+    """Read what `write_results` wrote; null becomes NaN.
+
+    A file without a label, as older versions wrote it, is labelled by its name or, if that is ``results.json``, by its
+    folder's.
 
     Args:
         path: The file.
-        label: Name of the row in tables and figures.
 
     Raises:
         UserError: The file is missing, is not JSON, or a key is missing or of the wrong kind.
     """
+    return _to_results(_read(Path(path)), Path(path))
+
+
+def write_run_results(folder: Path | str, rows: Sequence[Results]) -> None:
+    """Write all rows of a run: the last one is its result, ``results.json``; the others lie beside it.
+
+    Args:
+        folder: Folder of the run.
+        rows: At least one.
+    """
+    *others, result = rows
+    labels = [row.label for row in others]
+    for row, name in zip(others, _row_files(labels), strict=True):
+        write_results(Path(folder) / name, row)
+    write_results(Path(folder) / RESULTS, result, labels)
+
+
+def read_run_results(folder: Path | str) -> list[Results]:
+    """Read all rows that `write_run_results` wrote, in their order.
+
+    Raises:
+        UserError: There is no ``results.json``, or a file is not what it should be.
+    """
+    path = Path(folder) / RESULTS
+    content = _read(path)
+    others = [read_results(path.with_name(name)) for name in _row_files(content.other_rows)]
+    return [*others, _to_results(content, path)]
+
+
+def benchmark_names(results: Sequence[Results]) -> list[str]:
+    """Names of the benchmarks of any of the ``results``, those of the last one first."""
+    return list(dict.fromkeys(name for row in reversed(results) for name in row.scores))
+
+
+def privacy_names(results: Sequence[Results]) -> list[str]:
+    """Names of the privacy evaluations of any of the ``results``, those of the last one first."""
+    return list(dict.fromkeys(name for row in reversed(results) for name in row.privacy))
+
+
+def results_file(label: str) -> str:
+    """Name of the file that holds the row ``label`` beside ``results.json``."""
+    return f"results_{safe_name(label)}.json"
+
+
+def safe_name(label: str) -> str:
+    """``label`` without what a file name cannot hold."""
+    return re.sub(r"[^\w.+-]+", "_", label)
+
+
+def _row_files(labels: Iterable[str]) -> list[str]:
+    """One file per row; rows whose labels are the same in a file name are numbered."""
+    names: list[str] = []
+    for label in labels:
+        name, number = results_file(label), 2
+        while name in names:
+            name, number = results_file(f"{label}-{number}"), number + 1
+        names.append(name)
+    return names
+
+
+def _read(path: Path) -> _File:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as results of an evaluation ({error})") from error
-    _check(content, path)
-    return Results(
-        experiment=content["experiment"],
-        label=label,
-        checkpoint=content["checkpoint"],
-        seconds=content["seconds"],
-        environment=content["environment"],
-        scores={name: BenchmarkScore(m) for name, m in _none_to_nan(content["benchmarks"]).items()},
-        privacy=_none_to_nan(content["privacy"]),
-    )
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "schema": (int,),
-    "experiment": (str,),
-    "checkpoint": (str, type(None)),
-    "seconds": (int, float),
-    "environment": (dict,),
-    "benchmarks": (dict,),
-    "privacy": (dict,),
-}
-
-
-def _check(content: Any, path: Path | str) -> None:
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    for key, kinds in _KINDS.items():
-        if key not in content or not isinstance(content[key], kinds):
-            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            found = type(content[key]).__name__ if key in content else "nothing"
-            raise UserError(f"{path}: key {key!r}: expected {expected}, found {found}; run eval.py again to write it")
-    if content["schema"] != SCHEMA:
+    if isinstance(content, dict) and content.get("schema", SCHEMA) != SCHEMA:
         raise UserError(
             f"{path}: schema {content['schema']}, this version reads {SCHEMA}; run eval.py again to write it"
         )
-    for section in ("benchmarks", "privacy"):
-        for name, metrics in content[section].items():
-            if not isinstance(metrics, dict) or not all(_is_number(value) for value in metrics.values()):
-                raise UserError(f"{path}: {section}.{name}: expected numbers or null by metric name")
+    try:
+        file: _File = from_json(_File, content)
+        for name, curves in file.curves.items():
+            _check_curves(curves, f"curves.{name}")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; run eval.py again to write it") from error
+    return file
 
 
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
 
 
-def _nan_to_none(metrics: Metrics) -> dict[str, dict[str, float | None]]:
-    return {
-        name: {metric: None if math.isnan(value) else value for metric, value in values.items()}
-        for name, values in metrics.items()
-    }
+def _check_curves(curves: ScoreCurves, where: str) -> None:
+    for name in ("roc", "open_set"):
+        line = getattr(curves, name)
+        if line is not None and not 0 < len(line[0]) == len(line[1]):
+            raise ValueError(f"{where}.{name}: expected two lists of the same length, which is not 0")
+    histogram = curves.histogram
+    if histogram is not None:
+        counts = {len(histogram.edges) - 1, len(histogram.genuine), len(histogram.impostor)}
+        if len(counts) > 1 or 0 in counts:
+            raise ValueError(f"{where}.histogram: expected one edge more than genuine and impostor have entries")
 
 
-def _none_to_nan(metrics: dict[str, dict[str, float | None]]) -> Metrics:
-    return {
-        name: {metric: math.nan if value is None else value for metric, value in values.items()}
-        for name, values in metrics.items()
-    }
+def _to_results(file: _File, path: Path) -> Results:
+    return Results(
+        experiment=file.experiment,
+        label=_label_of(path) if file.label is None else file.label,
+        checkpoint=file.checkpoint,
+        seconds=file.seconds,
+        environment=file.environment,
+        scores={
+            name: BenchmarkScore(
+                metrics,
+                {metric: (_nan(low), _nan(high)) for metric, (low, high) in file.intervals.get(name, {}).items()},
+                file.curves.get(name, ScoreCurves()),
+            )
+            for name, metrics in _none_to_nan(file.benchmarks).items()
+        },
+        privacy=_none_to_nan(file.privacy),
+    )
+
+
+def _label_of(path: Path) -> str:
+    if path.name == RESULTS:
+        return path.resolve().parent.name
+    return path.stem.removeprefix("results_").replace("_", " ")
+
+
+def _to_text(content: dict[str, Any]) -> str:
+    """Indented JSON, but with the curves of a benchmark in one line: they are for programs to read."""
+    curves = content.pop("curves")
+    head = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    lines = [f"    {_line(name)}: {_line(curve)}" for name, curve in curves.items()]
+    return f'{head},\n  "curves": {{\n' + ",\n".join(lines) + "\n  }\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _nan_to_none(metrics: Mapping[str, Mapping[str, float]]) -> _Written:
+    return {name: {metric: _none(value) for metric, value in values.items()} for name, values in metrics.items()}
+
+
+def _none_to_nan(metrics: _Written) -> Metrics:
+    return {name: {metric: _nan(value) for metric, value in values.items()} for name, values in metrics.items()}
+
+
+def _none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

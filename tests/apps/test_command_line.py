@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from src.apps.command_line import expand_flags, refuse_flags
 from src.apps.overrides import CONF, check
 from src.errors import UserError
 
@@ -32,7 +33,10 @@ REQUIRED = {
     "datamodule=photographs": ["+photographs=here"],
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],
+    "experiment=embeddings": ["embeddings=here"],
     "experiment=eigenfaces_photographs": ["photographs=here"],
+    "experiment=network": ["model.backbone.network._target_=torch.nn.Identity"],
+    "experiment=onnx": ["model.backbone.path=here"],
 }
 MEMBERS = [
     f"{group}={path.stem}"
@@ -49,7 +53,7 @@ MEMBERS = [
         "logger",
     )
     for path in sorted((CONF / group).glob("*.yaml"))
-    if (group, path.stem) != ("model", "eigenfaces")
+    if (group, path.stem) not in (("model", "eigenfaces"), ("model", "network"), ("model", "onnx"))
 ]
 
 
@@ -152,6 +156,7 @@ def test_help_lists_experiments_and_overrides(script: str) -> None:
     for path in (CONF / "experiment").glob("*.yaml"):
         assert path.stem in result.stdout
     assert "The overrides a person needs most" in result.stdout
+    assert "--[no-]evaluate-untrained" in result.stdout
 
 
 def test_typo_ends_the_process_with_one_message() -> None:
@@ -160,3 +165,31 @@ def test_typo_ends_the_process_with_one_message() -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface?")
     assert "Traceback" not in result.stderr
+
+
+def test_flags_are_the_switches_of_a_config() -> None:
+    arguments = ["experiment=arcface", "--no-evaluate-untrained", "--cfg", "job", "-m", "--config-dir=x"]
+    expected = ["experiment=arcface", "evaluate_untrained=false", "--cfg", "job", "-m", "--config-dir=x"]
+    assert expand_flags(arguments, CONF / "train.yaml") == expected
+    assert expand_flags(["--evaluate-untrained"], CONF / "train.yaml") == ["evaluate_untrained=true"]
+    assert expand_flags(["--seed"], CONF / "train.yaml") == ["--seed"]
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--seed=3", "-x", "--no-seed"])
+def test_what_is_no_switch_is_no_flag(flag: str) -> None:
+    with pytest.raises(UserError, match=rf"{flag}: there is no such flag.*--\[no-\]evaluate-untrained.*KEY=VALUE"):
+        refuse_flags(["seed=1", flag], CONF / "train.yaml")
+
+
+def test_flags_and_those_of_hydra_in_one_command() -> None:
+    result = run("experiment=arcface", "--no-evaluate-untrained", "--cfg", "job")
+    assert result.returncode == 0, result.stderr
+    assert "evaluate_untrained: false" in result.stdout
+    result = run("experiment=arcface", "--no-cache", "--cfg", "job", script="eval.py")
+    assert "cache: false" in result.stdout
+
+
+def test_a_wrong_flag_ends_the_process_with_one_message() -> None:
+    result = run("experiment=arcface", "--no-evaluate")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --no-evaluate: there is no such flag. Flags: --[no-]evaluate-untrained.")

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+from src.apps import main
 from src.apps.overrides import CONF
 
 TINY = (
@@ -33,6 +36,33 @@ def test_usage_lists_the_apps() -> None:
     assert result.stdout == privface("--help").stdout
 
 
+def composed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
+    """What an app is called with."""
+    calls: list[Any] = []
+    monkeypatch.setattr(main, "instantiate", calls.append)
+    monkeypatch.setattr(sys, "argv", ["privface", *arguments])
+    main.main()
+    return OmegaConf.to_container(calls[0], resolve=True)  # type: ignore[return-value]
+
+
+def test_flags_are_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert composed(monkeypatch, "index", "root=x", "--overwrite")["overwrite"] is True
+    assert composed(monkeypatch, "index", "root=x", "--no-overwrite")["overwrite"] is False
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a"],
+        ["runs/a", "/b/c"],
+        ["it's", 'say "so"', "a,b", "[c]", "{d}", "e f", "\\", "g\\'", "1", "null", "*", "x\\\\"],
+    ],
+)
+def test_bare_words_become_a_list(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    call = composed(monkeypatch, "report", words[0], "out=there", *words[1:])
+    assert (call["runs"], call["out"]) == (words, "there")
+
+
 def test_help_of_an_app_shows_its_keys() -> None:
     assert "out: ???" in privface("faces", "--help").stdout
 
@@ -45,6 +75,9 @@ def test_help_of_an_app_shows_its_keys() -> None:
         (["faces", "out=x", "faces=smal"], "faces=smal does not exist. Did you mean small"),
         (["faces", "out=x", "faces.identitys=3"], "Did you mean faces.identities"),
         (["faces", "out=x", "faces.identities=0"], "identities: expected a whole number between 1 and 90000, found 0"),
+        (["index", "runs/demo"], "'runs/demo': expected KEY=VALUE; privface index --help lists the keys"),
+        (["index", "root=x", "--overwrit"], "--overwrit: there is no such flag. Flags: --[no-]overwrite."),
+        (["report", "nowhere"], "nowhere: is not a folder"),
     ],
 )
 def test_mistakes_end_with_one_message(arguments: list[str], message: str) -> None:

@@ -150,7 +150,7 @@ def test_class_folders_and_unreadable_images(prepare: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dry"], "--dry: no such flag of prepare; flags: --align, --dry-run, --shuffle"),
+        (["--dry"], "--dry: there is no such flag. Flags: --[no-]align, --[no-]dry-run, --[no-]shuffle"),
         (["target=folder", "source.names=[a,../b,c,d]"], "class 1 cannot be written as '../b'"),
         (["source.bad=[3]", "max_bad_fraction=0", "processes=1"], "p03/3.jpg: burnt"),
     ],

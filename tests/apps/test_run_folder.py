@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from src.apps.run_folder import check_eval_checkpoint, check_run_folder, find_checkpoint
+from src.apps.run_folder import (
+    check_eval_checkpoints,
+    check_run_folder,
+    checkpoint_labels,
+    find_checkpoint,
+    find_checkpoints,
+)
 from src.errors import UserError
 
 
-def config(tmp_path: Path, ckpt_path: str | None, init_from: str | None = None) -> DictConfig:
+def config(tmp_path: Path, ckpt_path: str | list[str] | None, init_from: str | None = None) -> DictConfig:
     return OmegaConf.create(
         {
             "name": "exp",
@@ -45,7 +51,7 @@ def test_a_missing_file_is_named_with_those_that_exist(tmp_path: Path, trained: 
     for call in (
         lambda: check_run_folder(config(tmp_path, "nowhere.ckpt")),
         lambda: check_run_folder(config(tmp_path, "last", init_from="nowhere.ckpt")),
-        lambda: check_eval_checkpoint(config(tmp_path, "best")),
+        lambda: check_eval_checkpoints(config(tmp_path, "best")),
     ):
         with pytest.raises(UserError, match=r"there is no file .*\n.*last\.ckpt"):
             call()
@@ -56,3 +62,26 @@ def test_find_checkpoint(tmp_path: Path, trained: Path) -> None:
     assert find_checkpoint(str(trained), tmp_path) == trained
     with pytest.raises(UserError, match="Train one first"):
         find_checkpoint("last", tmp_path / "other" / "exp")
+
+
+def test_several_checkpoints_are_found(tmp_path: Path, trained: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.touch()
+    assert find_checkpoints(None, tmp_path / "exp") == [None]
+    assert find_checkpoints(["last", str(other)], tmp_path / "exp") == [trained, other]
+    with pytest.raises(UserError, match="the list is empty"):
+        find_checkpoints([], tmp_path / "exp")
+    with pytest.raises(UserError, match=r"there is no file absent\.ckpt"):
+        check_eval_checkpoints(config(tmp_path, ["last", "absent.ckpt"]))
+    with pytest.raises(UserError, match="named twice"):
+        check_eval_checkpoints(config(tmp_path, ["last", "last"]))
+
+
+def test_labels_tell_checkpoints_apart() -> None:
+    def labels(*paths: str) -> list[str]:
+        return checkpoint_labels([Path(path) for path in paths])
+
+    assert checkpoint_labels([None]) == ["untrained"]
+    assert labels("runs/a/checkpoints/last.ckpt", "x/model.onnx") == ["last", "model"]
+    assert labels("runs/a/checkpoints/last.ckpt", "runs/b/checkpoints/last.ckpt") == ["a/last", "b/last"]
+    assert labels("runs/a/last.ckpt", "old/a/last.ckpt", "best.ckpt") == ["runs/a/last", "old/a/last", "best"]

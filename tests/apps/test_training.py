@@ -70,7 +70,7 @@ def test_a_run_writes_its_folder(root: Path) -> None:
 @pytest.mark.slow
 def test_the_network_learns_faces_it_has_not_seen(root: Path) -> None:
     results = json.loads((root / "runs/whole/results.json").read_text())
-    untrained = json.loads((root / "runs/whole/results_before_training.json").read_text())
+    untrained = json.loads((root / "runs/whole/results_untrained.json").read_text())
     accuracy = results["benchmarks"]["lfw"]["accuracy"]
     assert results["schema"] == 1
     assert results["experiment"] == "whole"

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from src.callbacks.benchmarks import BenchmarkCallback
-from src.datamodules.verification_sets import VerificationSet
-from src.eval.benchmark import VerificationBenchmark
+from src.datamodules.evaluation_images import NumberedImage
+from src.datamodules.face_datamodule import FaceDataModule
+from src.errors import UserError
+from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.embedding_cache import EmbeddingCache
+from src.eval.score import BenchmarkScore
 from src.models.embedding_module import EmbeddingModule
 
 
-class Numbered(Dataset):
+class Numbers(Dataset[NumberedImage]):
     """Image i is the constant i."""
 
     def __init__(self, count: int) -> None:
@@ -25,64 +29,152 @@ class Numbered(Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": torch.full((3, 4, 4), float(index)), "index": index}
+    def __getitem__(self, index: int) -> NumberedImage:
+        return NumberedImage(image=torch.full((4, 4, 3), index, dtype=torch.uint8), index=index)
 
 
-class Angle(nn.Module):
-    """Images 2i and 2i + 1 of a genuine pair differ by little, those of an impostor pair by much."""
+class Sum:
+    """A benchmark whose metric is the sum of all embeddings."""
 
-    embedding_size = 2
+    metric_names = ("sum",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.fingerprint = f"{count} numbers"
+
+    def check(self) -> None:
+        pass
+
+    def images(self) -> Numbers:
+        return Numbers(self.count)
+
+    def collector(self) -> EmbeddingCollector:
+        return EmbeddingCollector(self.count, "sum")
+
+    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
+        return BenchmarkScore({"sum": float(collected["original"].sum())})
+
+
+class Brightness(nn.Module):
+    """Embedding of one number, that of the image."""
+
+    embedding_size = 1
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.calls = 0
 
     def forward(self, image: Tensor) -> Tensor:
-        number = image[:, 0, 0, 0]
-        odd, impostor = number % 2, (number // 2) % 2
-        angle = number // 2 * 0.01 + odd * (0.1 + impostor)
-        return torch.stack([angle.cos(), angle.sin()], 1)
+        self.calls += len(image)
+        return ((image[:, :1, 0, 0] + 1) * 127.5).round() * self.factor
 
 
-class Pairs(VerificationBenchmark):
-    def __init__(self, count: int) -> None:
-        same = np.arange(count) % 2 == 0
-        super().__init__(lambda: VerificationSet("pairs", [b""] * (2 * count), same, folds=2), size=4)  # type: ignore[list-item]
+class Trained(EmbeddingModule):
+    """Has a training step that learns nothing."""
 
-    def images(self) -> Numbered:  # type: ignore[override]
-        return Numbered(len(self.pairs.images))
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.backbone.factor * 0.0
 
-
-class Data(L.LightningDataModule):
-    def __init__(self, benchmarks: dict[str, Any]) -> None:
-        super().__init__()
-        self.benchmarks = benchmarks
-
-    def val_dataloader(self) -> list[DataLoader]:
-        return [DataLoader(benchmark.images(), batch_size=7) for benchmark in self.benchmarks.values()]
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_every_benchmark_is_scored_and_logged(tmp_path: Path) -> None:
-    callback = BenchmarkCallback()
-    trainer = L.Trainer(
-        accelerator="cpu", callbacks=[callback], logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+def no_source() -> Any:
+    raise AssertionError("evaluation opens no training data")
+
+
+def datamodule(**benchmarks: Any) -> FaceDataModule:
+    return FaceDataModule(no_source, batch_size=7, num_workers=0, benchmarks=benchmarks)
+
+
+def make_trainer(tmp_path: Path, callback: BenchmarkCallback, **options: Any) -> L.Trainer:
+    return L.Trainer(
+        accelerator="cpu",
+        callbacks=[callback],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path,
+        **options,
     )
-    data = Data({"easy": Pairs(20), "other": Pairs(12)})
-    trainer.validate(EmbeddingModule(Angle()), datamodule=data, verbose=False)
-    assert callback.scores["easy"].metrics["accuracy"] == 1.0
-    assert callback.scores["other"].metrics["eer"] == 0.0
-    assert trainer.callback_metrics["val/easy/accuracy"] == 1.0
-    assert {name.split("/")[1] for name in trainer.callback_metrics} == {"easy", "other"}
+
+
+def total(count: int) -> float:
+    return count * (count - 1) / 2
+
+
+def test_embeddings_of_every_benchmark_are_collected(tmp_path: Path) -> None:
+    callback = BenchmarkCallback()
+    trainer = make_trainer(tmp_path, callback)
+    trainer.validate(EmbeddingModule(Brightness()), datamodule=datamodule(a=Sum(20), b=Sum(12)), verbose=False)
+    assert callback.collected["a"]["original"].flatten().tolist() == list(range(20))
+    assert torch.equal(callback.collected["b"]["flipped"], torch.arange(12.0)[:, None])
+    assert not trainer.callback_metrics
+
+
+def test_training_scores_and_logs(tmp_path: Path) -> None:
+    class Data(FaceDataModule):
+        def train_dataloader(self) -> Any:
+            return [{"image": torch.zeros(1, 4, 4, 3, dtype=torch.uint8)}]
+
+        def setup(self, stage: str) -> None:
+            pass
+
+        def teardown(self, stage: str) -> None:
+            pass
+
+    data = Data(no_source, batch_size=7, num_workers=0, benchmarks={"a": Sum(20)})
+    callback = BenchmarkCallback()
+    trainer = make_trainer(tmp_path, callback, max_epochs=1, num_sanity_val_steps=0, enable_checkpointing=False)
+    trainer.fit(Trained(Brightness()), datamodule=data)
+    assert trainer.callback_metrics["val/a/sum"] == total(20)
+    assert callback.collected == {}
 
 
 def test_a_limited_validation_is_refused(tmp_path: Path) -> None:
-    trainer = L.Trainer(
-        accelerator="cpu",
-        callbacks=[BenchmarkCallback()],
-        logger=False,
-        enable_progress_bar=False,
-        limit_val_batches=1,
-        default_root_dir=tmp_path,
-    )
-    with pytest.raises(ValueError, match="7 embeddings for 40 images"):
-        trainer.validate(EmbeddingModule(Angle()), datamodule=Data({"easy": Pairs(20)}), verbose=False)
+    trainer = make_trainer(tmp_path, BenchmarkCallback(), limit_val_batches=1)
+    with pytest.raises(UserError, match="7 embeddings for 40 images"):
+        trainer.validate(EmbeddingModule(Brightness()), datamodule=datamodule(a=Sum(40)), verbose=False)
+
+
+def test_what_is_cached_is_not_embedded_again(tmp_path: Path) -> None:
+    callback = BenchmarkCallback()
+    callback.cache = EmbeddingCache(tmp_path / "cache")
+    trainer = make_trainer(tmp_path, callback)
+
+    def images_embedded(network: Brightness, **benchmarks: Any) -> int:
+        before = network.calls
+        trainer.validate(EmbeddingModule(network), datamodule=datamodule(**benchmarks), verbose=False)
+        assert {name: float(collected["original"].sum()) for name, collected in callback.collected.items()} == {
+            name: pytest.approx(total(benchmark.count) * network.factor.item())
+            for name, benchmark in benchmarks.items()
+        }
+        return network.calls - before
+
+    network = Brightness()
+    assert images_embedded(network, a=Sum(20)) == 2 * 20
+    assert images_embedded(network, a=Sum(20)) == 0
+    assert images_embedded(network, a=Sum(20), b=Sum(12)) == 2 * 12
+    assert images_embedded(network, other_name=Sum(12)) == 0
+    with torch.no_grad():
+        network.factor.fill_(2.0)
+    assert images_embedded(network, a=Sum(20), b=Sum(12)) == 2 * 32
+    callback.cache = None
+    assert images_embedded(network, a=Sum(20)) == 2 * 20
+
+
+@pytest.mark.slow
+def test_two_processes_embed_every_image_once(tmp_path: Path) -> None:
+    callback = BenchmarkCallback()
+    callback.cache = EmbeddingCache(tmp_path / "cache")
+    network = Brightness()
+    for options in ({"devices": 2, "strategy": "ddp_spawn"}, {"devices": 1}):
+        trainer = make_trainer(tmp_path, callback, **options)
+        trainer.validate(EmbeddingModule(network), datamodule=datamodule(a=Sum(21), b=Sum(8)), verbose=False)
+    assert network.calls == 0  # the two processes left their joint embeddings in the cache
+    assert callback.collected["a"]["original"].flatten().tolist() == list(range(21))
 
 
 def test_flipped_embedding_is_that_of_the_mirror_image() -> None:
@@ -91,3 +183,23 @@ def test_flipped_embedding_is_that_of_the_mirror_image() -> None:
     output = EmbeddingModule.validation_step(module, {"image": image, "index": torch.arange(2)}, 0)
     assert torch.equal(output["embedding"], image.flatten(1))
     assert torch.equal(output["flipped"], image.flip(-1).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
+        lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh()),
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.Tanh()).double(),
+    ],
+)
+def test_fingerprints_tell_networks_apart(change: Callable[[], nn.Module]) -> None:
+    def fingerprint(make: Callable[[], nn.Module], seed: int = 0) -> str:
+        torch.manual_seed(seed)
+        return EmbeddingModule(make()).fingerprint()
+
+    def original() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+
+    assert fingerprint(original) == fingerprint(original) != fingerprint(original, seed=1)
+    assert fingerprint(change) != fingerprint(original)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from src.eval.figures.canvas import read_figure
 from src.eval.pictures import image_grid
 
 
@@ -17,3 +18,4 @@ def test_images_stand_in_rows(tmp_path: Path) -> None:
     assert pixels[3, 4].tolist() == [0, 0, 0]
     assert pixels[3, 12].tolist() == [128, 128, 128]
     assert pixels[9, 4].tolist() == [255, 255, 255]
+    assert read_figure(figure.path) == figure

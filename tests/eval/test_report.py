@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+from support_results import Noise, results
 
-from src.eval.figures import Figure
-from src.eval.report import write_report
+from src.eval.figures.pairs import hard_pairs_figure
+from src.eval.pictures import image_grid
+from src.eval.report import IMAGES, Report, Run, write_report
 from src.eval.results import Results
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -34,79 +36,151 @@ class PageParser(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, untrained_and_trained: list[Results]) -> str:
-    run_dir = tmp_path_factory.mktemp("run")
-    (run_dir / "metrics.csv").write_text("epoch,step,train/loss\n0,0,3.5\n0,10,1.5\n")
-    evil = replace(untrained_and_trained[-1], experiment="demo <b>&", label='"<i>trained')
-    sample = run_dir / "figures" / "samples.jpg"
-    sample.parent.mkdir()
-    sample.write_bytes(b"jpeg bytes")
-    path = write_report(
-        run_dir,
-        [untrained_and_trained[0], evil],
-        command="python train.py experiment=demo 'name=</pre><script>alert(1)</script>'",
-        config_text="seed: 0 # <script>alert(2)</script>",
-        samples=[Figure(sample, "Faces", 'Generated "faces" <nobody>')],
-    )
-    assert path == run_dir / "report" / "index.html"
-    return path.read_text(encoding="utf-8")
+    def attributes(self, tag: str, name: str) -> list[str]:
+        return [attributes[name] or "" for found, attributes in self.tags if found == tag]
 
 
-@pytest.fixture(scope="module")
-def parsed(page: str) -> PageParser:
+def parse(page: Path) -> PageParser:
     parser = PageParser()
-    parser.feed(page)
+    parser.feed(page.read_text(encoding="utf-8"))
     parser.close()
     assert parser.open == []
     return parser
 
 
-def test_is_one_self_contained_file(page: str, parsed: PageParser) -> None:
-    assert "http:" not in page
-    assert "https:" not in page
-    assert "url(" not in page
+ROWS = [
+    results("untrained", 0.1, checkpoint=None),
+    results(
+        '"<i>last', 0.8, experiment="demo <b>&", privacy={"gender": {"attack_accuracy": 0.53, "gap": float("nan")}}
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of one run with everything a run can have, and texts that try to break out."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "metrics.csv").write_text("epoch,step,train/loss\n0,0,3.5\n0,10,1.5\n")
+    path = folder / "figures" / IMAGES.format("training")
+    image_grid(path, torch.zeros(2, 3, 8, 8), title="Faces", alt='Some "faces" <nobody>')
+    hard_pairs_figure(folder / "figures", "lfw", ROWS[-1].label, ROWS[-1].scores["lfw"], Noise())
+    run = Run(
+        folder,
+        ROWS,
+        command="python train.py experiment=demo 'name=</pre><script>alert(1)</script>'",
+        config_text="seed: 0 # <script>alert(2)</script>",
+    )
+    return write_report(folder / "report" / "index.html", [run], folder / "figures")
+
+
+@pytest.fixture(scope="module")
+def parsed(report: Report) -> PageParser:
+    return parse(report.page)
+
+
+def test_is_one_self_contained_file(report: Report, parsed: PageParser) -> None:
+    page = report.page.read_text()
+    assert report.page.parent.name == "report"
+    assert not any(text in page for text in ("http:", "https:", "url(", "@import"))
     assert not {"script", "link", "iframe"} & {tag for tag, _ in parsed.tags}
-    sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
-    assert len(sources) == 7  # ROC and scores twice, accuracy, loss, sample
-    assert all(source is not None and source.startswith("data:image/") for source in sources)
-    assert sources[-1] == "data:image/jpeg;base64," + base64.b64encode(b"jpeg bytes").decode()
+    sources = parsed.attributes("img", "src")
+    assert len(sources) == len(report.figures) == 1 + 2 * 3 + 5 + 1 + 1 + 1
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
-def test_every_picture_has_an_alternative_text(parsed: PageParser) -> None:
-    texts = [attributes.get("alt") for tag, attributes in parsed.tags if tag == "img"]
+def test_every_picture_has_an_alternative_text(report: Report, parsed: PageParser) -> None:
+    texts = parsed.attributes("img", "alt")
+    assert texts == [figure.alt for figure in report.figures]
     assert all(texts)
-    assert texts[-1] == 'Generated "faces" <nobody>'
+    assert texts[-1] == 'Some "faces" <nobody>'
+    assert texts[4].startswith('lfw: hardest pairs ("<i>last), accepted from similarity 0.40 on.')
 
 
-def test_escapes_everything(page: str, parsed: PageParser) -> None:
+def test_escapes_everything(report: Report, parsed: PageParser) -> None:
+    page = report.page.read_text()
     assert "<script" not in page
-    assert "<b>" not in page
+    assert "<b>&" not in page
     assert "<i>" not in page
     assert "demo <b>&" in parsed.text
     assert "<script>alert(2)</script>" in parsed.text
 
 
-def test_fits_a_phone_and_follows_the_colour_scheme(page: str, parsed: PageParser) -> None:
+def test_fits_a_phone_and_follows_the_colour_scheme(report: Report, parsed: PageParser) -> None:
     viewport = [a["content"] for tag, a in parsed.tags if tag == "meta" and a.get("name") == "viewport"]
     assert viewport == ["width=device-width, initial-scale=1"]
-    assert "prefers-color-scheme: dark" in page
+    assert "prefers-color-scheme: dark" in report.page.read_text()
     assert ("html", {"lang": "en"}) in parsed.tags
 
 
-def test_tells_the_numbers(parsed: PageParser, untrained_and_trained: list[Results]) -> None:
-    for row in untrained_and_trained:
-        for metrics in row.metrics.values():
-            assert f"{100 * metrics['accuracy']:.2f} ± {100 * metrics['accuracy_std']:.2f}" in parsed.text
-    assert "attack_accuracy" in parsed.text
-    assert "0.5300" in parsed.text
-    assert "checkpoints/best.ckpt" in parsed.text
+def test_tells_the_numbers(parsed: PageParser) -> None:
+    for text in ("55.00 ± 1.28", "90.00 ± 1.28", "90.00 [89.00, 91.00]", "N0D1F1", "attack_accuracy", "0.5300"):
+        assert text in parsed.text
+    for text in ("untrained: 55.00 %", "runs/demo/checkpoints", "python train.py experiment=demo", "no checkpoint"):
+        assert text in parsed.text
     assert "nan" not in parsed.text
 
 
-def test_untrained_network_without_training(tmp_path: Path, untrained_and_trained: list[Results]) -> None:
-    page = write_report(tmp_path, untrained_and_trained[:1], command="python eval.py", config_text="").read_text()
-    assert "Untrained network" in page
-    assert "<h2>Training</h2>" not in page
-    assert "<h2>Privacy</h2>" not in page
+def test_each_benchmark_has_its_section(parsed: PageParser) -> None:
+    for benchmark in ("lfw", "cfp_fp", "ijbc"):
+        assert f"All metrics on {benchmark}" in parsed.text
+
+
+def test_a_run_with_nothing_but_results(tmp_path: Path) -> None:
+    row = replace(ROWS[0], scores={})
+    report = write_report(tmp_path / "index.html", [Run(tmp_path, [row], "", "")], tmp_path / "figures")
+    text = parse(report.page).text
+    assert report.figures == []
+    for heading in ("Recognition", "Training", "Privacy", "Images", "How to repeat it", "Configuration"):
+        assert heading not in text
+    assert "Environment" in text
+
+
+def side_by_side(tmp_path: Path, folders: tuple[str, ...], **changes: object) -> Report:
+    runs = []
+    for folder, separation in zip(folders, (0.5, 0.8), strict=True):
+        row = results("last", separation, scores={"lfw": results("", separation).scores["lfw"]}, **changes)
+        hard_pairs_figure(tmp_path / folder / "figures", "lfw", "last", row.scores["lfw"], Noise())
+        (tmp_path / folder / "metrics.csv").write_text("epoch,step,train/loss\n0,0,3.5\n")
+        runs.append(Run(tmp_path / folder, [ROWS[0], row], f"python train.py name={folder}", f"name: {folder}"))
+    return write_report(tmp_path / "out" / "index.html", runs, tmp_path / "out" / "figures")
+
+
+def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
+    report = side_by_side(tmp_path, ("first", "second"))
+    text = parse(report.page).text
+    assert [row.label for row in report.results] == ["first", "second"]
+    assert "2 runs side by side" in text
+    assert "best: second" in text
+    assert "75.00 ± 1.28" in text
+    assert "untrained" not in text
+    assert "Configuration of second" in text
+    assert text.index("python train.py name=first") < text.index("python train.py name=second")
+    names = [figure.path.relative_to(tmp_path).as_posix() for figure in report.figures]
+    assert names[:2] == ["out/figures/accuracy.png", "out/figures/roc_lfw.png"]
+    assert names[-2:] == ["first/figures/pairs_lfw_last.png", "second/figures/pairs_lfw_last.png"]
+    assert not any("training" in name for name in names)
+    assert report.figures[-1].title == "second, lfw: hardest pairs (last), accepted from similarity 0.40 on"
+    assert report.figures[-1].alt.startswith("second. lfw: hardest pairs (last)")
+
+
+def test_runs_in_folders_of_the_same_name(tmp_path: Path) -> None:
+    report = side_by_side(tmp_path, ("a/eval", "b/eval"))
+    assert [row.label for row in report.results] == [str(tmp_path / "a/eval"), str(tmp_path / "b/eval")]
+
+
+def environment_rows(page: Path) -> list[str]:
+    text = parse(page).text
+    return [line for line in text[text.index("Environment") :].splitlines() if line.startswith("python")]
+
+
+def test_environments_that_agree_are_told_once(tmp_path: Path) -> None:
+    assert environment_rows(side_by_side(tmp_path, ("a", "b")).page) == ["python3.11.7"]
+
+
+def test_environments_that_differ_stand_side_by_side(tmp_path: Path) -> None:
+    rows: list[Results] = [
+        results(name, 0.5, scores={}, environment={"python": python}) for name, python in (("a", "3.11"), ("b", "3.12"))
+    ]
+    runs = [Run(tmp_path / row.label, [row], "", "") for row in rows]
+    page = write_report(tmp_path / "index.html", runs, tmp_path / "figures").page
+    assert environment_rows(page) == ["python3.113.12"]

@@ -6,56 +6,122 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support_results import results
 
 from src.errors import UserError
-from src.eval.benchmark import BenchmarkScore
-from src.eval.results import Results, read_results, write_results
-
-RESULTS = Results(
-    experiment="arcface",
-    label="trained",
-    checkpoint="checkpoints/best.ckpt",
-    seconds=12.5,
-    environment={"python": "3.11", "commit": None},
-    scores={"lfw": BenchmarkScore({"accuracy": 0.9985, "tar@1e-3": math.nan})},
-    privacy={"gender": {"attack_accuracy": 0.5}},
+from src.eval.results import (
+    benchmark_names,
+    privacy_names,
+    read_results,
+    read_run_results,
+    results_file,
+    safe_name,
+    write_results,
+    write_run_results,
 )
+from src.eval.score import BenchmarkScore
+
+ROW = results("trained", 0.8, privacy={"gender": {"attack_accuracy": 0.5}})
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def changed(path: Path, **changes: object) -> Path:
+    write_results(path, ROW)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return path
+
+
+def test_round_trip_keeps_everything(tmp_path: Path) -> None:
     path = tmp_path / "run" / "results.json"
-    write_results(path, RESULTS)
-    again = read_results(path, "trained")
-    assert again.metrics["lfw"]["accuracy"] == 0.9985
+    write_results(path, ROW)
+    again = read_results(path)
     assert math.isnan(again.metrics["lfw"]["tar@1e-3"])
-    assert again.privacy == RESULTS.privacy
-    assert (again.experiment, again.label, again.checkpoint) == ("arcface", "trained", "checkpoints/best.ckpt")
-    assert (again.seconds, again.environment) == (12.5, RESULTS.environment)
+    assert repr(again) == repr(ROW)  # NaN is not equal to itself
+
+
+def test_an_interval_without_numbers(tmp_path: Path) -> None:
+    score = BenchmarkScore({"auc": math.nan}, {"auc": (math.nan, math.nan)})
+    write_results(tmp_path / "results.json", replace(ROW, scores={"lfw": score}))
+    assert '"auc": [\n        null,' in (tmp_path / "results.json").read_text()
+    low, high = read_results(tmp_path / "results.json").scores["lfw"].intervals["auc"]
+    assert math.isnan(low)
+    assert math.isnan(high)
 
 
 def test_file_follows_the_schema(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    write_results(path, RESULTS)
+    write_results(path, ROW)
     content = json.loads(path.read_text())
-    assert list(content) == [
-        "schema",
-        "experiment",
-        "checkpoint",
-        "seconds",
-        "environment",
-        "benchmarks",
-        "privacy",
-    ]
+    documented = ["schema", "experiment", "checkpoint", "seconds", "environment", "benchmarks", "privacy"]
+    assert list(content) == [*documented, "label", "other_rows", "intervals", "curves"]
     assert content["schema"] == 1
-    assert content["benchmarks"] == {"lfw": {"accuracy": 0.9985, "tar@1e-3": None}}
+    assert content["label"] == "trained"
+    assert content["benchmarks"]["lfw"]["accuracy"] == pytest.approx(0.9)
+    assert content["benchmarks"]["lfw"]["tar@1e-3"] is None
+    assert content["intervals"]["lfw"] == {"accuracy": [pytest.approx(0.89), pytest.approx(0.91)]}
+    assert content["curves"]["ijbc"]["false_matches"][0]["first"] == 0
+    assert sum(line.lstrip().startswith('"ijbc": {"roc"') for line in path.read_text().splitlines()) == 1
+
+
+def test_results_without_benchmarks(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.json", replace(ROW, scores={}))
+    assert read_results(tmp_path / "results.json").scores == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "label"), [("results.json", "my_run"), ("results_before_training.json", "before training")]
+)
+def test_a_file_of_an_older_version(tmp_path: Path, file: str, label: str) -> None:
+    path = tmp_path / "my_run" / file
+    write_results(path, ROW)
+    content = json.loads(path.read_text())
+    for key in ("label", "other_rows", "intervals", "curves"):
+        del content[key]
+    path.write_text(json.dumps(content))
+    again = read_results(path)
+    assert again.label == label
+    assert again.metrics["lfw"]["accuracy"] == ROW.metrics["lfw"]["accuracy"]
+    assert again.scores["lfw"].curves.roc is None
+
+
+def test_rows_of_a_run_keep_their_order(tmp_path: Path) -> None:
+    rows = [replace(ROW, label=label) for label in ("untrained", "a/b c", "a_b_c", "last")]
+    write_run_results(tmp_path, rows)
+    files = {"results.json", "results_untrained.json", "results_a_b_c.json", "results_a_b_c-2.json"}
+    assert {file.name for file in tmp_path.iterdir()} == files
+    assert [row.label for row in read_run_results(tmp_path)] == ["untrained", "a/b c", "a_b_c", "last"]
+    assert read_results(tmp_path / results_file("untrained")).label == "untrained"
+
+
+def test_rows_of_an_earlier_write_are_not_read(tmp_path: Path) -> None:
+    write_run_results(tmp_path, [replace(ROW, label="best"), ROW])
+    write_run_results(tmp_path, [ROW])
+    assert [row.label for row in read_run_results(tmp_path)] == ["trained"]
+
+
+def test_a_missing_row_is_named(tmp_path: Path) -> None:
+    write_run_results(tmp_path, [replace(ROW, label="best"), ROW])
+    (tmp_path / "results_best.json").unlink()
+    with pytest.raises(UserError, match=r"results_best\.json: cannot be read"):
+        read_run_results(tmp_path)
+
+
+def test_labels_never_become_paths() -> None:
+    assert safe_name("../../etc/passwd") == ".._.._etc_passwd"
+    assert "/" not in results_file("a/b\\c\0d")
+
+
+def test_names_of_several_results() -> None:
+    other = replace(ROW, scores={"new": BenchmarkScore({}), "lfw": BenchmarkScore({})}, privacy={})
+    assert benchmark_names([ROW, other]) == ["new", "lfw", "cfp_fp", "ijbc"]
+    assert privacy_names([other, ROW]) == ["gender"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    write_results(path, RESULTS)
+    write_results(path, ROW)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_results(path, replace(RESULTS, privacy={"gender": {"gap": math.inf}}))
+        write_results(path, replace(ROW, privacy={"gender": {"gap": math.inf}}))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
@@ -64,30 +130,41 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"schema": 2}, "schema 2, this version reads 1"),
-        ({"seconds": "long"}, "key 'seconds': expected int or float, found str"),
-        ({"checkpoint": 3}, "key 'checkpoint': expected str or null, found int"),
-        ({"benchmarks": {"lfw": 0.99}}, "benchmarks.lfw: expected numbers or null"),
-        ({"privacy": {"gender": {"gap": "small"}}}, "privacy.gender: expected numbers or null"),
-        ({"benchmarks": {"lfw": {"accuracy": True}}}, "benchmarks.lfw"),
+        ({"seconds": "long"}, "seconds: expected a number, found a text"),
+        ({"checkpoint": 3}, "checkpoint: expected a text, found a whole number"),
+        ({"benchmarks": {"lfw": 0.99}}, "benchmarks.lfw: expected an object"),
+        ({"benchmarks": {"lfw": {"accuracy": True}}}, "benchmarks.lfw.accuracy: expected a number"),
+        ({"privacy": {"gender": {"gap": "small"}}}, "privacy.gender.gap: expected a number"),
+        ({"intervals": {"lfw": {"auc": [0.5]}}}, "intervals.lfw.auc: expected 2 entries"),
+        ({"other_rows": "best"}, "other_rows: expected a list"),
+        ({"curves": {"lfw": {"cmc": [0.5, None]}}}, r"curves\.lfw\.cmc\[1\]: expected a number, found null"),
+        ({"curves": {"lfw": {"roc": [[0, 1], [1]]}}}, "curves.lfw.roc: expected two lists of the same length"),
+        ({"curves": {"lfw": {"open_set": [[], []]}}}, "curves.lfw.open_set: expected two lists"),
+        (
+            {"curves": {"lfw": {"histogram": {"edges": [0, 1], "genuine": [1], "impostor": []}}}},
+            "curves.lfw.histogram: expected one edge more",
+        ),
+        ({"curves": {"lfw": {"false_matches": [{"first": 0}]}}}, r"false_matches\[0\]\.second: missing"),
     ],
 )
 def test_names_the_key_that_is_wrong(tmp_path: Path, change: dict, message: str) -> None:
-    path = tmp_path / "results.json"
-    write_results(path, RESULTS)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path = changed(tmp_path / "results.json", **change)
     with pytest.raises(UserError, match=message) as error:
-        read_results(path, "trained")
+        read_results(path)
     assert str(path) in str(error.value)
+    assert "run eval.py again" in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"schema": 1}', '{"schema": NaN}', '{"schema": 1, "seconds": 1e999}']
+)
 def test_refuses_what_is_not_results(tmp_path: Path, text: str) -> None:
     path = tmp_path / "results.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"results\.json"):
-        read_results(path, "trained")
+        read_results(path)
 
 
 def test_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        read_results(tmp_path / "results.json", "trained")
+        read_results(tmp_path / "results.json")

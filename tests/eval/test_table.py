@@ -1,24 +1,139 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
+from support_results import results
 
-from src.eval.results import Results
-from src.eval.table import format_accuracy, print_results
+from src.eval.score import BenchmarkScore
+from src.eval.table import (
+    combination_tables,
+    format_metric,
+    headline_metrics,
+    metric_title,
+    metrics_table,
+    print_results,
+    privacy_tables,
+    summary_table,
+)
+
+ROWS = [results("untrained", 0.1), results("last", 0.8, privacy={"gender": {"attack_accuracy": 0.53, "gap": math.nan}})]
 
 
-def test_percent_with_two_decimals() -> None:
-    assert format_accuracy({"accuracy": 0.98714, "accuracy_std": 0.0035}) == "98.71 ± 0.35"
-    assert format_accuracy({"accuracy": 0.5}) == "50.00"
-    assert format_accuracy({"accuracy": float("nan")}) == "—"
-    assert format_accuracy({}) == "—"
+def test_summary_has_a_row_for_each_of_the_results() -> None:
+    table = summary_table(ROWS)
+    assert table.columns == [
+        "lfw\naccuracy",
+        "cfp_fp\naccuracy",
+        "ijbc\nTAR @ FAR 1e-4",
+        "ijbc\nrank 1",
+        "ijbc\nTPIR @ FPIR 1e-2",
+    ]
+    assert [label for label, _ in table.rows] == ["untrained", "last"]
+    assert table.rows[1][1][0] == "90.00 ± 1.28"
+    assert table.rows[1][1][2] == f"{100 * 0.76 ** (4 / 3):.2f}"
 
 
-def test_prints_runs_and_privacy(untrained_and_trained: list[Results], capsys: pytest.CaptureFixture[str]) -> None:
-    print_results(untrained_and_trained)
+def test_a_row_without_a_benchmark() -> None:
+    table = summary_table([replace(ROWS[0], scores={}), ROWS[1]])
+    assert table.rows[0][1] == ["—"] * 5
+
+
+def test_the_headline_is_the_smallest_rate_that_the_set_resolves() -> None:
+    rates = {"tar@1e-6": 0.1, "tar@1e-4": math.nan, "tar@1e-3": 0.3, "tar@1e-2": 0.4}
+    rows = [replace(ROWS[0], scores={"set": BenchmarkScore(rates)})]
+    assert headline_metrics(rows, "set") == ["tar@1e-3"]
+
+
+def test_the_headline_of_searches() -> None:
+    metrics = {
+        "rank1": 0.9,
+        "rank5": 0.95,
+        "tpir@1e-2": 0.1,
+        "map@1": 0.5,
+        "map@5": 0.6,
+        "dir@1e-2": 0.7,
+        "dir@1e-3": 0.5,
+    }
+    rows = [replace(ROWS[0], scores={"set": BenchmarkScore(metrics)})]
+    assert headline_metrics(rows, "set") == ["rank1", "map@5", "dir@1e-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("accuracy_noflip", "accuracy noflip"),
+        ("tar@1e-4", "TAR @ FAR 1e-4"),
+        ("tar_strict@1e-4", "TAR @ FAR <= 1e-4"),
+        ("rank10", "rank 10"),
+        ("rank1_median", "rank 1 median"),
+        ("map", "mAP"),
+        ("vr@1e-4", "VR @ FAR 1e-4"),
+        ("map@5", "mAP@5"),
+        ("dir@1e-2", "DIR @ FAR 1e-2"),
+        ("val@1e-3", "val@1e-3"),
+    ],
+)
+def test_titles(name: str, title: str) -> None:
+    assert metric_title(name) == title
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "interval", "text"),
+    [
+        ("accuracy", 0.98714, (0.983, 0.991), "98.71 [98.30, 99.10]"),
+        ("rank1", 0.5, None, "50.00"),
+        ("far@1e-4", 1.02e-4, None, "1.0e-4"),
+        ("far@1e-4", 0.0, None, "0"),
+        ("auc", 0.99381, (0.99, 0.995), "0.9938 [0.9900, 0.9950]"),
+        ("threshold", 1.21, None, "1.2100"),
+        ("unaligned", 12.0, None, "12"),
+        ("N0D0F0", 3, None, "3"),
+        ("accuracy", math.nan, (0.5, 0.6), "—"),
+        ("accuracy", 0.5, (math.nan, math.nan), "50.00"),
+    ],
+)
+def test_format(name: str, value: float, interval: tuple[float, float] | None, text: str) -> None:
+    assert format_metric(name, value, interval) == text
+
+
+def test_flag_combinations_have_a_table_of_their_own() -> None:
+    (table,) = combination_tables(ROWS[1:]).values()
+    assert table.columns == ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]
+    assert [code for code, _ in table.rows] == ["N0D0F0", "N0D1F1", "N1D1F1"]
+    assert table.rows[0][1][-1] == f"{99 * 0.76 ** (1 / 3):.2f}"
+    assert "N1: the embedding's norm kept" in table.caption
+    assert [code for code, _ in combination_tables(ROWS)["ijbc"].rows][::3] == ["N0D0F0 untrained", "N0D0F0 last"]
+    assert not any("/" in name for name, _ in metrics_table(ROWS, "ijbc").rows)
+
+
+def test_all_metrics_with_their_intervals() -> None:
+    rows = dict(metrics_table([*ROWS, replace(ROWS[0], scores={})], "lfw").rows)
+    assert rows["accuracy, %"] == ["55.00 [54.00, 56.00]", "90.00 [89.00, 91.00]", "—"]
+    assert rows["TAR @ FAR 1e-3, %"] == ["—", "—", "—"]
+    assert rows["embedding norm"][1] == "21.2500"
+
+
+def test_privacy() -> None:
+    table = privacy_tables(ROWS)["gender"]
+    assert table.columns == ["untrained", "last"]
+    assert table.rows == [("attack_accuracy", ["—", "0.5300"]), ("gap", ["—", "—"])]
+
+
+@pytest.mark.parametrize("width", [200, 44])
+def test_prints_every_number_at_any_width(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_results(ROWS)
     output = capsys.readouterr().out
-    for row in untrained_and_trained:
-        line = next(line for line in output.splitlines() if line.startswith(f"│ {row.label}"))
-        assert format_accuracy(row.metrics["lfw"]) in line
-        assert format_accuracy(row.metrics["cfp_fp"]) in line
-    assert "attack_accuracy" in output
-    assert "0.5300" in output
+    for text in ("90.00 ± 1.28", "69.36", "N0D1F1", "0.5300"):
+        assert text in output
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= width
+
+
+def test_prints_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results([replace(ROWS[0], label="[red]a[/red]")])
+    assert "[red]a" in capsys.readouterr().out
