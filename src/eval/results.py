@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.errors import UserError
-from src.eval.plain_json import from_json
 from src.eval.score import BenchmarkScore, ScoreCurves
 from src.files import atomic_write
 
@@ -29,7 +30,7 @@ __all__ = [
     "write_run_results",
 ]
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 RESULTS = "results.json"
 """File of a run's result in its folder; other rows lie beside it, see `results_file`."""
 
@@ -69,7 +70,9 @@ class Results:
 class _File:
     """The keys of a results file; NaN is None. Files of older runs lack those with a default."""
 
-    schema: int
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, allow_inf_nan=False)
+
+    schema: Literal[1]
     experiment: str
     checkpoint: str | None
     seconds: float
@@ -80,6 +83,9 @@ class _File:
     other_rows: list[str] = field(default_factory=list)
     intervals: dict[str, dict[str, tuple[float | None, float | None]]] = field(default_factory=dict)
     curves: dict[str, ScoreCurves] = field(default_factory=dict)
+
+
+_FILE = TypeAdapter(_File)
 
 
 def write_results(path: Path | str, results: Results, other_rows: Sequence[str] = ()) -> None:
@@ -188,24 +194,18 @@ def _row_files(labels: Iterable[str]) -> list[str]:
 
 def _read(path: Path) -> _File:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as results of an evaluation ({error})") from error
-    if isinstance(content, dict) and content.get("schema", SCHEMA) != SCHEMA:
-        raise UserError(
-            f"{path}: schema {content['schema']}, this version reads {SCHEMA}; run eval.py again to write it"
-        )
-    try:
-        file: _File = from_json(_File, content)
+        file = _FILE.validate_json(path.read_bytes())
         for name, curves in file.curves.items():
             _check_curves(curves, f"curves.{name}")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as results of an evaluation ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise UserError(f"{path}: {key}: {first['msg']}; run eval.py again to write it") from error
     except ValueError as error:
         raise UserError(f"{path}: {error}; run eval.py again to write it") from error
     return file
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def _check_curves(curves: ScoreCurves, where: str) -> None:
