@@ -38,13 +38,15 @@ class BenchmarkCallback(L.Callback):
         self.cache: EmbeddingCache | None = None
         self.collected: dict[str, Collected] = {}
         self._collectors: dict[str, Collector] = {}
+        self._origins: dict[str, dict[str, str]] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Look up what need not be embedded again; all processes agree on it."""
-        self.collected = {}
+        self.collected, self._origins = {}, {}
         if stage == TrainerFn.VALIDATING and self.cache is not None:
             if trainer.is_global_zero:
-                self.collected = self._look_up(trainer, pl_module)
+                self._origins = _origins(trainer, pl_module)
+                self.collected = self._look_up(self.cache)
             names = trainer.strategy.broadcast(list(self.collected))
             self.collected = {name: self.collected.get(name, {}) for name in names}
         trainer.datamodule.embedded = set(self.collected)  # type: ignore[attr-defined]
@@ -77,7 +79,7 @@ class BenchmarkCallback(L.Callback):
                 continue
             self.collected[name] = collected
             if self.cache is not None and trainer.is_global_zero:
-                self.cache.store(_origin(trainer, pl_module, name), collected)
+                self.cache.store(self._origins[name], collected)
         self._collectors = {}
 
     def _log_score(self, trainer: L.Trainer, pl_module: L.LightningModule, name: str, collected: Collected) -> None:
@@ -89,25 +91,25 @@ class BenchmarkCallback(L.Callback):
         metrics = trainer.strategy.broadcast(metrics)
         pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.items()})
 
-    def _look_up(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Collected]:
-        assert self.cache is not None
+    def _look_up(self, cache: EmbeddingCache) -> dict[str, Collected]:
         found = {}
-        for name in trainer.datamodule.benchmarks:  # type: ignore[attr-defined]
-            collected = self.cache.load(_origin(trainer, pl_module, name))
+        for name, origin in self._origins.items():
+            collected = cache.load(origin)
             if collected is not None:
                 log.info("%s: embeddings of an earlier evaluation (--no-cache computes them anew)", name)
                 found[name] = collected
         return found
 
 
-def _origin(trainer: L.Trainer, module: L.LightningModule, benchmark: str) -> dict[str, str]:
-    """All that the embeddings of a benchmark depend on."""
-    return {
+def _origins(trainer: L.Trainer, module: L.LightningModule) -> dict[str, dict[str, str]]:
+    """All that the embeddings of each benchmark depend on."""
+    common = {
         "network": cast("EmbeddingModule", module).fingerprint(),
-        "images": trainer.datamodule.benchmarks[benchmark].fingerprint,  # type: ignore[attr-defined]
         "precision": str(trainer.precision),
         "device": trainer.strategy.root_device.type,
     }
+    benchmarks = trainer.datamodule.benchmarks  # type: ignore[attr-defined]
+    return {name: {**common, "images": benchmark.fingerprint} for name, benchmark in benchmarks.items()}
 
 
 class _Processes:

@@ -174,4 +174,4 @@ def test_missing_files_are_named_before_any_work(root: Path) -> None:
     assert not (root / "runs/evaluations/absent").exists()
     _, message = evaluate(root, "architecture", f"ckpt_path={checkpoint(root, 'first')}",
                           "model/backbone=iresnet18", status=1)  # fmt: skip
-    assert "does not fit the backbone" in message
+    assert "does not fit the network" in message
