@@ -77,8 +77,8 @@ def ijb_table(folder: Path) -> Table:
     table = Table(
         "step", "loops, CPU s", "ours, CPU s", "ratio",
         title=f"IJB-C: {len(ijb.template):,} images, {len(ijb.subject):,} templates, {len(ijb.same):,} pairs",
-        caption=f"peak memory of ours: {decimal(read.memory)} to read, {decimal(one_to_one.memory)} for 1:1 with all "
-        f"embeddings in memory, {decimal(one_to_many.memory)} for 1:N",
+        caption=f"peak memory of ours: {decimal(read.memory)} to read, {decimal(one_to_one.memory, precision=2)} "
+        f"for 1:1 with all embeddings in memory, {decimal(one_to_many.memory)} for 1:N",
     )  # fmt: skip
     for name, value in fast.items():
         table.add_row(name, f"{slow[name]:.2f}", f"{value:.2f}", f"{slow[name] / value:.1f}x")

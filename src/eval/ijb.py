@@ -5,12 +5,16 @@ IJB-B (Whitelam et al. 2017) and IJB-C (Maze et al. 2018) define both protocols.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from src.datamodules.template_sets import TemplateSearch
 from src.errors import UserError
@@ -37,8 +41,8 @@ FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 _DENSE = 0.05  # share of a grid of templates above which all of it is compared
 _GRID = 1 << 27  # similarities of a grid held at once, 512 MB
-_SEARCHED = 1 << 24  # similarities of searches held at once, 64 MB
-_ROWS = 512  # of a grid computed at once
+_SEARCHED = 1 << 21  # similarities of searches that a thread holds at once, 8 MB
+_ROWS = 128  # of a grid that a thread computes at once
 _PAIRS = 1 << 16  # pairs looked up at once
 _GATHERED = 1 << 13  # pairs whose templates are copied at once, 32 MB
 
@@ -134,17 +138,21 @@ def search_templates(templates: Templates, searches: Sequence[TemplateSearch]) -
     Raises:
         UserError: A number is no template's.
     """
-    galleries = []
     for task in searches:
         _check_numbers(templates, task.gallery, task.probe)
-        gallery = templates[task.gallery].T
-        blocks = _blocks(len(task.probe), max(1, _SEARCHED // len(task.gallery)))
-        found = [
-            search(templates[task.probe[block]] @ gallery, task.probe_subject[block], task.gallery_subject)
-            for block in blocks
-        ]
-        galleries.append(_joined(found))
-    return TemplateIdentification(tuple(galleries))
+    with _block_threads() as threads:
+        return TemplateIdentification(tuple(_search_gallery(templates, task, threads) for task in searches))
+
+
+def _search_gallery(templates: Templates, task: TemplateSearch, threads: Executor) -> Searches:
+    gallery = templates[task.gallery].T
+
+    def search_block(block: slice) -> Searches:
+        similarity = templates[task.probe[block]] @ gallery
+        return search(similarity, task.probe_subject[block], task.gallery_subject)
+
+    blocks = _blocks(len(task.probe), max(1, _SEARCHED // len(task.gallery)))
+    return _joined(list(threads.map(search_block, blocks)))
 
 
 def _joined(parts: Sequence[Searches]) -> Searches:
@@ -188,15 +196,27 @@ def score_pairs(templates: Templates, first: Numbers, second: Numbers) -> NDArra
         for half in (upper, ~upper):
             scores[half] = score_pairs(templates, first[half], second[half])
     else:
-        similarity = np.empty((len(rows), len(columns)), dtype=np.float32)
-        # Products of float32 matrices add up one term at a time, to errors of 6e-7 where similarities are near 1.
-        transposed = templates[columns].astype(np.float64).T
-        for block in _blocks(len(rows), _ROWS):
-            similarity[block] = templates[rows[block]].astype(np.float64) @ transposed
+        similarity = _similarities(templates[rows], templates[columns])
         for block in _blocks(len(first), _PAIRS):
             cells = row[first[block]] * len(columns) + column[second[block]]
             similarity.ravel().take(cells, out=scores[block], mode="clip")  # other modes take a copy for `out`
     return scores
+
+
+def _similarities(first: Templates, second: Templates) -> NDArray[np.float32]:
+    """Dot products [P, Q] of P and Q templates, computed in float64.
+
+    Products of float32 matrices add up one term at a time, to errors of 6e-7 where similarities are near 1.
+    """
+    similarity = np.empty((len(first), len(second)), dtype=np.float32)
+    transposed = second.astype(np.float64).T
+
+    def compare(block: slice) -> None:
+        similarity[block] = first[block].astype(np.float64) @ transposed
+
+    with _block_threads() as threads:
+        list(threads.map(compare, _blocks(len(first), _ROWS)))
+    return similarity
 
 
 def _positions(numbers: Numbers, count: int) -> tuple[Numbers, Numbers]:
@@ -204,6 +224,16 @@ def _positions(numbers: Numbers, count: int) -> tuple[Numbers, Numbers]:
     occurs = np.zeros(count, dtype=np.bool_)
     occurs[numbers] = True
     return np.flatnonzero(occurs), np.cumsum(occurs) - 1
+
+
+@contextmanager
+def _block_threads() -> Iterator[Executor]:
+    """A thread for each core, to work on blocks.
+
+    Those of the matrix products themselves would wait, busily, while results are used.
+    """
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        yield threads
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
