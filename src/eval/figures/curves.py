@@ -127,7 +127,9 @@ def cmc_figure(path: Path, benchmark: str, results: Sequence[Results]) -> Figure
         axes.xaxis.set_major_locator(FixedLocator([rank for rank in _RANKS if rank <= last]))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(top=1.01)
+        lowest = min(min(rates_of_row) for _, rates_of_row in rows)
+        margin = 0.04 * max(1 - lowest, 0.05)  # so that points at 1 are not cut, and no tick lies above it
+        axes.set_ylim(lowest - margin, 1 + margin)
         legend_below(drawing, axes)
     return figure
 
