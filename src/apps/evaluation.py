@@ -14,6 +14,7 @@ from src.apps.run import build_datamodule, build_trainer, can_train, describe_re
 from src.apps.run import evaluate as run_benchmarks
 from src.apps.run_folder import checkpoint_labels, find_checkpoints
 from src.datamodules.face_datamodule import FaceDataModule
+from src.errors import UserError
 from src.eval.collector import Collected
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.embedding_files import check_embeddings, read_embeddings
@@ -34,29 +35,39 @@ def evaluate(config: DictConfig) -> None:
         UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
     """
     L.seed_everything(config.seed, workers=True, verbose=False)
+    networks = [] if "embeddings" in config else _networks(config)
     trainer = build_trainer(config)
     datamodule = build_datamodule(config)
-    if "embeddings" in config:
-        rows = [_evaluate_files(config, trainer, datamodule)]
-    else:
-        rows = _evaluate_networks(config, trainer, datamodule)
+    cache = EmbeddingCache(config.paths.cache) if config.cache else None
+    rows = [
+        run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
+        for label, checkpoint, module in networks
+    ] or [_evaluate_files(config, trainer, datamodule)]
     if trainer.is_global_zero:
         write_outputs(config, trainer, datamodule, rows)
 
 
-def _evaluate_networks(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule) -> list[Results]:
+def _networks(config: DictConfig) -> list[tuple[str, Path | None, EmbeddingModule]]:
+    """Label, checkpoint and module of every row."""
     checkpoints = find_checkpoints(config.ckpt_path, Path(config.paths.runs) / config.name)
     labels = checkpoint_labels(checkpoints)
     if None in checkpoints and can_train(config):
         log.warning("no ckpt_path: the network is untrained")
     elif None in checkpoints:
         labels = [config.name]
-    cache = EmbeddingCache(config.paths.cache) if config.cache else None
     modules = [_module(config, checkpoint) for checkpoint in checkpoints]
-    return [
-        run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
-        for label, checkpoint, module in zip(labels, checkpoints, modules, strict=True)
-    ]
+    for label, module in zip(labels, modules, strict=True):
+        _check_size(label, module, config.datamodule.size)
+    return list(zip(labels, checkpoints, modules, strict=True))
+
+
+def _check_size(label: str, module: EmbeddingModule, size: int) -> None:
+    wanted = getattr(module.backbone, "size", None)
+    if wanted not in (None, size):
+        raise UserError(
+            f"{label}: the network takes images of {wanted} x {wanted} pixels, datamodule.size is {size}; "
+            f"set datamodule.size={wanted}"
+        )
 
 
 def _module(config: DictConfig, checkpoint: Path | None) -> EmbeddingModule:

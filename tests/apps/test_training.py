@@ -82,7 +82,7 @@ def test_the_network_learns_faces_it_has_not_seen(root: Path) -> None:
 
 @pytest.mark.slow
 def test_evaluation_repeats_the_result_of_training(root: Path) -> None:
-    output = succeed(root, "eval.py", *TINY, "name=whole", "ckpt_path=last")
+    output = succeed(root, "eval.py", *TINY, "name=whole", "ckpt_path=last", "trainer.precision=bf16-mixed")
     assert "lfw" in output
     (folder,) = (root / "runs" / "whole").glob("eval-*")
     evaluated = json.loads((folder / "results.json").read_text())["benchmarks"]

@@ -19,7 +19,8 @@ from src.losses.heads import (
 )
 from src.losses.sphereface_heads import SphereFaceHead, SphereFaceRHead
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "parity/face_recognition_golden.json").read_text())["heads"]
+FILE = json.loads((Path(__file__).parents[1] / "parity/face_recognition_golden.json").read_text())
+GOLDEN = FILE["heads"]
 COSINE = torch.tensor(GOLDEN["cos"])
 EMBEDDING = torch.tensor(GOLDEN["X_for_identity_kernel"])
 TARGET = torch.tensor(GOLDEN["y"])
@@ -218,3 +219,12 @@ def test_running_statistics_are_those_of_all_processes(monkeypatch: pytest.Monke
     together = torch.cat([here, elsewhere])
     assert head.norm_mean.item() == pytest.approx(together.mean().item())
     assert head.norm_std.item() == pytest.approx(together.std().item())
+
+
+def test_the_loss_has_no_cap() -> None:
+    """Sharded references clamp probabilities at 1e-30, which hides how wrong a network is."""
+    head = with_identity_centres(CosFaceHead(5, 5, margin=0.4, scale=64.0))
+    opposite = torch.tensor([[-1.0, 1.0, 0.0, 0.0, 0.0]])
+    loss = head(opposite, torch.tensor([0])).loss.item()
+    assert loss == pytest.approx(64 * (2 / 2**0.5 + 0.4), abs=1e-3)
+    assert loss > FILE["dist_ce"]["cap"] + 40
