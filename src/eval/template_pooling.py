@@ -18,7 +18,6 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.eval.collector import ALONE, Collected, Processes
-from src.eval.verification import l2_normalise
 
 __all__ = ["COMBINATIONS", "Combination", "TemplateCollector", "pool_templates", "unit_templates"]
 
@@ -84,7 +83,8 @@ def pool_templates(
 
 def unit_templates(sums: NDArray[np.floating]) -> NDArray[np.float32]:
     """Scale sums [T, D] to length 1, float32; a template whose images all have the weight 0 stays zero."""
-    return l2_normalise(sums.astype(np.float64, copy=False)).astype(np.float32)
+    unit = np.empty(sums.shape, dtype=np.float32)
+    return np.multiply(sums, _inverse_lengths(sums)[:, None], out=unit, casting="same_kind")
 
 
 class TemplateCollector:
