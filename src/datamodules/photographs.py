@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from src.datamodules.evaluation_images import ImageFile
@@ -48,9 +47,11 @@ def find_images(root: Path, names: list[str], depth: int, landmarks: str | None,
     return [ImageFile(root / file, table[file]) for file in files]
 
 
-def list_images(root: Path) -> Iterator[str]:
-    """Paths of all images below ``root``, relative to it, in no particular order."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(folder, name).relative_to(root).as_posix()
+def list_images(root: Path, folder: str = ".") -> list[str]:
+    """Paths, relative to ``root``, of all image files below it or below one of its folders; sorted."""
+    return sorted(
+        os.path.relpath(os.path.join(path, name), root)
+        for path, _, names in os.walk(root / folder)
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES)
+    )

@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from src.datamodules.evaluation_images import ImageFile, ImageSource
-from src.datamodules.sources.file_source import IMAGE_SUFFIXES
 from src.errors import UserError
 
-__all__ = ["ImageFiles", "TemplatePairs", "TemplateSearch", "TemplateSet", "find_images"]
+__all__ = ["ImageFiles", "TemplatePairs", "TemplateSearch", "TemplateSet"]
 
 Integers = NDArray[np.int32] | NDArray[np.int64]
 
@@ -82,15 +81,6 @@ class ImageFiles(Sequence[ImageSource]):
         if self.landmarks is not None:
             digest.update(self.landmarks.tobytes())
         return digest.digest()
-
-
-def find_images(root: Path, folder: str) -> list[str]:
-    """Paths, relative to a root, of all image files below one of its folders; sorted."""
-    found = []
-    for path, _, names in os.walk(root / folder):
-        images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
-        found += [os.path.relpath(os.path.join(path, name), root) for name in images]
-    return sorted(found)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datamodules.template_sets import ImageFiles, TemplateSearch, TemplateSet, find_images
+from src.datamodules.photographs import list_images
+from src.datamodules.template_sets import ImageFiles, TemplateSearch, TemplateSet
 from src.errors import UserError
 
 __all__ = ["read_tinyface"]
@@ -31,7 +32,7 @@ def read_tinyface(root: Path | str) -> TemplateSet:
         UserError: A folder is missing or holds no images, a file name has no subject, or no probe has a match.
     """
     root = Path(root)
-    found = [find_images(root, folder) for folder in _FOLDERS]
+    found = [list_images(root, folder) for folder in _FOLDERS]
     empty = [folder for folder, names in zip(_FOLDERS, found, strict=True) if not names]
     if empty:
         raise UserError(f"{root}: no images in {', '.join(empty)}")

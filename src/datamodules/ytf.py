@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datamodules.template_sets import ImageFiles, TemplatePairs, TemplateSet, find_images
+from src.datamodules.photographs import list_images
+from src.datamodules.template_sets import ImageFiles, TemplatePairs, TemplateSet
 from src.datamodules.text_tables import to_integer
 from src.errors import UserError
 
@@ -28,7 +29,7 @@ def read_ytf(root: Path | str, *, splits: str = "splits.txt", frames: str = "ali
     rows = _read_splits(root / splits)
     split, first, second, same = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
     videos = sorted({*first, *second})
-    images = [find_images(root, f"{frames}/{video}") for video in videos]
+    images = [list_images(root, f"{frames}/{video}") for video in videos]
     missing = [video for video, names in zip(videos, images, strict=True) if not names]
     if missing:
         raise UserError(
