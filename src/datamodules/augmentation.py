@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import kornia.augmentation as K
 import numpy as np
 import torch
@@ -45,6 +48,15 @@ class FaceAugmentation(nn.Module):
         blur: float = 0.0,
     ) -> None:
         super().__init__()
+        steps = {
+            "crop": crop,
+            "low_resolution": low_resolution,
+            "color_jitter": color_jitter,
+            "grayscale": grayscale,
+            "blur": blur,
+        }
+        self.steps = tuple(name for name, probability in steps.items() if probability)
+        """Names of those that are used, mirroring apart."""
         self.flip = flip
         self.crop = crop
         self.low_resolution = low_resolution
@@ -69,11 +81,8 @@ class FaceAugmentation(nn.Module):
         Returns:
             A new sample; the given one keeps its tensors.
         """
-        images = sample["image"]
-        devices = [images.device] if images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]))
-            result = sample.copy()
+        result = sample.copy()
+        with _seeded(sample["image"].device, seed, step, rank):
             if self.crop:
                 self._crop(result)
             if self.low_resolution:
@@ -83,6 +92,29 @@ class FaceAugmentation(nn.Module):
             if self.flip:
                 self._flip(result)
         return result
+
+    @torch.no_grad()
+    def choose_views(self, sample: Sample, *, seed: int, step: int, rank: int = 0) -> Sample:
+        """Take the embedding of the mirror image where `forward` would mirror the image, were there no other step.
+
+        Args:
+            sample: With `feature` [B, 2, D], of image and mirror image.
+            seed: Of the run.
+            step: Number of the batch since the start of the run.
+            rank: Of this process.
+
+        Returns:
+            A new sample with `feature` [B, D].
+        """
+        result = sample.copy()
+        features = sample["feature"]
+        with _seeded(features.device, seed, step, rank):
+            mirrored = self._draw_mirrored(features)
+        result["feature"] = torch.where(mirrored[:, None], features[:, 1], features[:, 0])
+        return result
+
+    def _draw_mirrored(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.rand(len(batch), device=batch.device) < self.flip
 
     def _crop(self, sample: Sample) -> None:
         batch, _, height, width = sample["image"].shape
@@ -113,7 +145,7 @@ class FaceAugmentation(nn.Module):
         return images
 
     def _flip(self, sample: Sample) -> None:
-        mirrored = torch.rand(len(sample["image"]), device=sample["image"].device) < self.flip
+        mirrored = self._draw_mirrored(sample["image"])
         for name in ("image", "nir"):
             if name in sample:
                 sample[name] = torch.where(mirrored[:, None, None, None], sample[name].flip(-1), sample[name])
@@ -121,3 +153,11 @@ class FaceAugmentation(nn.Module):
             points = sample["landmarks"][:, _MIRRORED_LANDMARKS]
             points = torch.stack([sample["image"].shape[-1] - 1 - points[..., 0], points[..., 1]], -1)
             sample["landmarks"] = torch.where(mirrored[:, None, None], points, sample["landmarks"])
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int, step: int, rank: int) -> Iterator[None]:
+    """Start the global generators anew; afterwards they are as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]))
+        yield

@@ -11,7 +11,7 @@ from typing import Protocol, TypedDict
 import torch
 from torch.utils.data import Dataset
 
-from src.datamodules.alignment import align, resize
+from src.datamodules.alignment import align, centre_crop, resize
 from src.datamodules.decode import BadImage, decode
 from src.errors import UserError
 
@@ -66,21 +66,28 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An aligned face held in memory as JPEG or PNG bytes; `name` serves messages."""
+    """An aligned face held in memory as JPEG or PNG bytes.
+
+    Attributes:
+        content: The file's bytes.
+        name: For messages.
+        crop: Take the middle of an image that is not square, instead of refusing it.
+    """
 
     content: bytes
     name: str
+    crop: bool = False
 
     def load(self, size: int) -> torch.Tensor:
-        """Decode and, if needed, resize the square image; uint8 [size, size, 3] RGB."""
+        """Decode and, if needed, crop and resize the image; uint8 [size, size, 3] RGB."""
         try:
             image = decode(self.content)
         except BadImage as error:
             raise BadImage(f"{self.name}: {error}") from error
         height, width = image.shape[:2]
-        if height != width:
+        if height != width and not self.crop:
             raise BadImage(f"{self.name}: {width} x {height} pixels, expected a square of an aligned face")
-        return image if width == size else resize(image, size)
+        return centre_crop(image, size)
 
     def digest(self) -> bytes:
         """SHA-256 of the content."""

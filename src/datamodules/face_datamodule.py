@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from src.datamodules.backends.backend import BACKENDS, make_backend
+from src.datamodules.backends.features import FeatureBackend
 from src.datamodules.evaluation_images import ImageShare, NumberedImages
 from src.datamodules.face_dataset import FaceDataset
 from src.datamodules.loader import ResumableLoader
@@ -108,6 +109,7 @@ class FaceDataModule(LightningDataModule):
         """Names of benchmarks whose embeddings are at hand; validation leaves their images out."""
         self._loader: ResumableLoader | None = None
         self._position: dict[str, Any] | None = None
+        self._features: FeatureBackend | None = None
 
     @cached_property
     def dataset(self) -> FaceDataset:
@@ -126,6 +128,15 @@ class FaceDataModule(LightningDataModule):
         return len(self.dataset.source.classes)
 
     @property
+    def class_attributes(self) -> torch.Tensor:
+        """Gender of each identity, int8 [C], 0 female, 1 male, -1 unknown.
+
+        Raises:
+            UserError: An identity has images of both genders.
+        """
+        return torch.from_numpy(self.dataset.source.class_attributes)
+
+    @property
     def num_samples(self) -> int:
         """Number of training images."""
         return len(self.dataset)
@@ -134,6 +145,37 @@ class FaceDataModule(LightningDataModule):
         """Return training samples spread over the dataset, not augmented; fewer where images cannot be read."""
         rows = torch.linspace(0, self.num_samples - 1, min(count, self.num_samples)).long().unique()
         return to_float_images(self.dataset.read(rows.tolist()))
+
+    def use_features(self, features: torch.Tensor) -> None:
+        """Train on embeddings that were computed before, in the place of the images.
+
+        From then on training batches hold `feature`, float32 [B, D], instead of `image`: of the mirror image where the
+        augmentation would mirror the image. Everything else, and the order of the samples, stays as it is.
+
+        Args:
+            features: float32 [N, 2, D], of every training image and its mirror image; NaN where it cannot be read.
+
+        Raises:
+            UserError: See `check_features_suffice` and `FeatureBackend`.
+        """
+        self.check_features_suffice()
+        self._features = FeatureBackend(self.dataset, features)
+
+    def check_features_suffice(self) -> None:
+        """Check, before any is computed, that embeddings can take the place of the images.
+
+        Raises:
+            UserError: The augmentation does more than mirror, or other fields than image, label, attribute are wanted.
+        """
+        way_out = "or train on images with model.feature_cache=null"
+        if self.augmentation is not None and self.augmentation.steps:
+            zeros = ", ".join(f"datamodule.augmentation.{step}=0" for step in self.augmentation.steps)
+            raise UserError(f"embeddings made before training can only be mirrored; set {zeros}, {way_out}")
+        if others := sorted(set(self.fields) - {"image", "label", "attribute"}):
+            raise UserError(
+                "datamodule.fields: with embeddings made before training, only image, label and attribute can be had, "
+                f"found {', '.join(others)}; leave that out, {way_out}"
+            )
 
     def setup(self, stage: str) -> None:
         """Check, before anything long starts, that identities can be learned from the data."""
@@ -158,7 +200,7 @@ class FaceDataModule(LightningDataModule):
         """Return this rank's share of the training data, from the restored position or the start."""
         self._close_loader()
         trainer = self.trainer
-        backend = make_backend(
+        backend = self._features or make_backend(
             self.backend,
             self.dataset,
             batch_size=self.batch_size,
@@ -210,8 +252,13 @@ class FaceDataModule(LightningDataModule):
         ]
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
-        """Make images floats, and augment those of training."""
+        """Make images floats, and augment those of training or take a view of each embedding."""
         batch = to_float_images(batch)
-        if self.augmentation is None or self._loader is None or not (self.trainer and self.trainer.training):
+        if self._loader is None or not (self.trainer and self.trainer.training):
             return batch
-        return self.augmentation(batch, seed=self.seed, step=self._loader.step, rank=self.trainer.global_rank)
+        if self.augmentation is not None:
+            augment = self.augmentation if self._features is None else self.augmentation.choose_views
+            return augment(batch, seed=self.seed, step=self._loader.step, rank=self.trainer.global_rank)
+        if self._features is not None:
+            batch["feature"] = batch["feature"][:, 0]
+        return batch

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
+from src.datamodules.genders import GENDERS
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
 
@@ -88,7 +89,7 @@ class GenderBalanced(_GroupBalanced):
     """
 
     def __init__(self, source: FaceSource, batch_size: int, *, seed: int = 0) -> None:
-        missing = [name for code, name in enumerate(("female", "male")) if not (source.attributes == code).any()]
+        missing = [name for code, name in enumerate(GENDERS) if not (source.attributes == code).any()]
         if missing:
             raise UserError(
                 f"{source.name}: no image is marked {' or '.join(missing)}, so batches cannot be balanced by gender; "

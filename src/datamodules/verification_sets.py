@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datamodules.evaluation_images import EncodedImage, ImageSource
-from src.datamodules.restricted_pickle import loads
+from src.datamodules.bin_file import read_entries, to_flags, to_images
+from src.datamodules.evaluation_images import ImageSource
 from src.errors import UserError
 from src.files import atomic_write
 
@@ -64,7 +64,8 @@ class VerificationSet:
 def read_bin(path: Path | str, *, name: str | None = None, folds: int = 10) -> VerificationSet:
     """Read an InsightFace verification file: a pickled pair (2P encoded images, P flags).
 
-    Images may be bytes (also of Python 2), bytearrays or uint8 arrays [n] or [n, 1]; flags a list or an array.
+    Images may be bytes (also of Python 2), bytearrays or uint8 arrays [n] or [n, 1]; flags a list or an array. The
+    faces with genders that may come after them (see `gender_sets`) are left out.
 
     Args:
         path: The `.bin` file.
@@ -76,27 +77,8 @@ def read_bin(path: Path | str, *, name: str | None = None, folds: int = 10) -> V
             pairs of both kinds.
     """
     path = Path(path)
-    name = name or path.stem
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give an InsightFace .bin file") from error
-    value = loads(content, str(path))
-    try:
-        images, same = value
-        flags = np.asarray(same).astype(bool).reshape(-1)
-        sources = [EncodedImage(_to_bytes(image), f"{path}: image {i}") for i, image in enumerate(images)]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: expected a pair (list of encoded images, list of flags): {error}") from error
-    return VerificationSet(name, sources, flags, folds)
-
-
-def _to_bytes(image: object) -> bytes:
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        return image.tobytes()
-    if isinstance(image, bytes | bytearray):
-        return bytes(image)
-    raise TypeError(f"an image is a {type(image).__name__}, expected bytes or a uint8 array")
+    images, same = read_entries(path, "give an InsightFace .bin file")[:2]
+    return VerificationSet(name or path.stem, to_images(images, f"{path}: image"), to_flags(same, str(path)), folds)
 
 
 def write_bin(path: Path | str, images: Sequence[bytes], same: Iterable[bool]) -> None:

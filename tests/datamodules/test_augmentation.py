@@ -85,3 +85,23 @@ def test_each_step_changes_images_only_when_asked(name: str) -> None:
     off = dict.fromkeys(EVERYTHING, 0.0)
     assert torch.equal(FaceAugmentation(**off)(sample, seed=0, step=0)["image"], sample["image"])
     assert not torch.equal(FaceAugmentation(**off | {name: 1.0})(sample, seed=0, step=0)["image"], sample["image"])
+
+
+def test_views_are_chosen_as_images_are_mirrored() -> None:
+    sample = _sample(64)
+    features = torch.stack([sample["image"], sample["image"].flip(-1)], 1).flatten(2)
+    for flip in (0.0, 0.3, 1.0):
+        augmentation = FaceAugmentation(flip=flip)
+        mirrored = augmentation(sample, seed=1, step=2, rank=3)["image"]
+        torch.manual_seed(5)
+        chosen = augmentation.choose_views({"feature": features, "label": sample["label"]}, seed=1, step=2, rank=3)
+        assert torch.equal(chosen["feature"], mirrored.flatten(1))
+        assert torch.equal(chosen["label"], sample["label"])
+        state = torch.random.get_rng_state()
+        torch.manual_seed(5)
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_names_of_its_steps() -> None:
+    assert FaceAugmentation(flip=0.5).steps == ()
+    assert FaceAugmentation(**EVERYTHING).steps == ("crop", "low_resolution", "color_jitter", "grayscale", "blur")

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from src.datamodules.augmentation import FaceAugmentation
 from src.datamodules.face_datamodule import FaceDataModule
-from src.datamodules.sample import Sample
-from src.datamodules.sampling import IdentityBalanced
+from src.datamodules.sample import Sample, to_float_images
+from src.datamodules.sampling import GenderBalanced, IdentityBalanced, Sampling, Shuffled
 from src.datamodules.shards import ShardWriter
 from src.datamodules.sources.class_folders import ClassFolders
 from src.datamodules.sources.shard_source import ShardSource
@@ -67,8 +67,10 @@ def folder(tmp_path: Path, make_image: MakeImage) -> Path:
     return tmp_path / "images"
 
 
-def _fit(datamodule: FaceDataModule, steps: int, *callbacks: Callback, **options: Any) -> Recorder:
-    model = Recorder()
+def _fit(
+    datamodule: FaceDataModule, steps: int, *callbacks: Callback, model: LightningModule | None = None, **options: Any
+) -> Any:
+    model = model or Recorder()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(
@@ -120,6 +122,113 @@ def test_only_training_batches_are_augmented(folder: Path) -> None:
     assert -1 <= plain.trained[0].min() < 0 < plain.trained[0].max() <= 1
     assert torch.equal(mirrored.trained[0], plain.trained[0].flip(-1))
     assert torch.equal(mirrored.validated[0], image[None])
+
+
+class FeatureRecorder(LightningModule):
+    """Remembers training batches, images as rows of numbers, and the images of validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.trained: list[tuple[list[str], torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.fields: set[str] = set()
+        self.validated: list[torch.Tensor] = []
+
+    def training_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
+        self.fields |= set(batch)
+        vector = batch["feature"] if "feature" in batch else batch["image"].flatten(1)
+        self.trained.append((batch["key"], batch["label"], batch["attribute"], vector.clone()))
+        return self.layer(vector.mean(1, keepdim=True)).mean()
+
+    def validation_step(self, batch: Sample, batch_index: int) -> None:
+        self.validated.append(batch["image"])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def _by_gender(folder: Path, flip: float | None, **options: Any) -> FaceDataModule:
+    """22 images of 3 people, one of them unreadable."""
+    for name, gender in {"0": "f", "1": "m", "2": "f"}.items():
+        if (folder / name).exists():
+            (folder / name).rename(folder / f"{name}_{gender}")
+    (folder / "1_m/7.jpg").write_bytes(b"broken")
+    source = partial(ClassFolders, folder, class_pattern="(?P<subject>.)_(?P<gender>.)", gender_codes={"f": 0, "m": 1})
+    return FaceDataModule(
+        source, size=16, batch_size=4, num_workers=0, seed=3, fields=("image", "label", "attribute"),
+        max_bad_fraction=0.1, augmentation=None if flip is None else FaceAugmentation(flip=flip), **options,
+    )  # fmt: skip
+
+
+def _views(datamodule: FaceDataModule) -> torch.Tensor:
+    """Pixels of every training image and its mirror image, as if they were embeddings."""
+    features = torch.full((datamodule.num_samples, 2, 3 * 16 * 16), torch.nan)
+    for row in range(datamodule.num_samples):
+        if sample := to_float_images(datamodule.dataset.read([row])):
+            features[row] = torch.cat([sample["image"], sample["image"].flip(-1)]).flatten(1)
+    return features
+
+
+def _assert_same(first: list[tuple[Any, ...]], second: list[tuple[Any, ...]]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert one[0] == other[0]
+        assert all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+
+
+@pytest.mark.parametrize("flip", [None, 0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sampling", [Shuffled, GenderBalanced])
+def test_training_on_features_is_training_on_images(folder: Path, sampling: type[Sampling], flip: float | None) -> None:
+    """Order, labels, attributes, mirroring, and what an unreadable image does to its batch."""
+    image = torch.rand(3, 16, 16)
+
+    def run(*, use_features: bool) -> FeatureRecorder:
+        datamodule = _by_gender(folder, flip, sampling=sampling)
+        if use_features:
+            datamodule.use_features(_views(datamodule))
+        datamodule.val_dataloader = lambda: DataLoader([{"image": image}])  # type: ignore[method-assign, assignment]
+        return _fit(datamodule, 12, model=FeatureRecorder())
+
+    on_images, on_features = run(use_features=False), run(use_features=True)
+    _assert_same(on_images.trained, on_features.trained)
+    assert on_features.fields == {"key", "feature", "label", "attribute"}
+    assert on_features.trained[0][3].dtype == torch.float32
+    assert {len(keys) for keys, *_ in on_features.trained} >= {3, 4}
+    assert torch.equal(on_features.validated[0], image[None])
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_training_on_features_resumes_in_the_middle_of_an_epoch(folder: Path, tmp_path: Path, step: int) -> None:
+    def run(steps: int, *callbacks: Callback, **options: Any) -> list[tuple[Any, ...]]:
+        datamodule = _by_gender(folder, 0.5)
+        datamodule.use_features(_views(datamodule))
+        return _fit(datamodule, steps, *callbacks, model=FeatureRecorder(), **options).trained
+
+    full = run(12)
+    run(step + 1, SaveAt(step, tmp_path / "middle.ckpt"))
+    torch.manual_seed(step)
+    _assert_same(run(12, ckpt_path=tmp_path / "middle.ckpt", weights_only=True), full[step:])
+
+
+def test_what_features_cannot_replace(folder: Path) -> None:
+    features = torch.zeros(22, 2, 8)
+    source = partial(ClassFolders, folder)
+    strong = FaceDataModule(source, augmentation=FaceAugmentation(crop=0.2, grayscale=0.1))
+    with pytest.raises(
+        UserError,
+        match=r"set datamodule\.augmentation\.crop=0, datamodule\.augmentation\.grayscale=0, or .*model\.feat",
+    ):
+        strong.use_features(features)
+    with pytest.raises(UserError, match=r"datamodule\.fields: .*found landmarks, nir; .*model\.feature_cache=null"):
+        FaceDataModule(source, fields=("image", "nir", "landmarks")).check_features_suffice()
+    with pytest.raises(UserError, match=r"images: expected embeddings \[22, 2, D\], found \[21, 2, 8\]"):
+        FaceDataModule(source).use_features(features[1:])
+
+
+def test_genders_of_classes(folder: Path) -> None:
+    attributes = _by_gender(folder, None).class_attributes
+    assert attributes.dtype == torch.int8
+    assert attributes.tolist() == [0, 1, 0]
 
 
 def test_counts_without_a_trainer(folder: Path) -> None:

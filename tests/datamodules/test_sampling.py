@@ -53,6 +53,16 @@ def test_gender_balanced_draws_equally_and_never_the_unknown() -> None:
         GenderBalanced(_source([0, 0], [0, -1]), 8)
 
 
+def test_gender_balanced_draws_follow_the_published_weights() -> None:
+    """Weights N / (images of the gender) of the genders [0, 1, 1, 1, 1, 0]."""
+    weights = np.array([3, 1.5, 1.5, 1.5, 1.5, 3])
+    sampling = GenderBalanced(_source([0] * 6, [0, 1, 1, 1, 1, 0]), 2, seed=0)
+    drawn = np.concatenate([sampling.order(epoch) for epoch in range(2000)])
+    frequency = np.bincount(drawn) / len(drawn)
+    expected = weights / weights.sum()
+    assert np.abs(frequency - expected).max() < 4 * np.sqrt(0.25 * 0.75 / len(drawn))
+
+
 @settings(deadline=None, max_examples=80)
 @given(data=st.data(), per_class=st.integers(2, 4), classes=st.integers(1, 4))
 def test_identity_balanced_batches(data: st.DataObject, per_class: int, classes: int) -> None:

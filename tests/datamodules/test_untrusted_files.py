@@ -9,11 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support_ijb import write_ijb
 
+from src.datamodules.gender_sets import read_gender_bin, write_gender_bin
+from src.datamodules.gender_tables import read_colorferet_genders, read_lfw_genders, read_maad_genders
 from src.datamodules.ijb_files import read_ijb
 from src.datamodules.landmarks import HEADER
 from src.datamodules.record_reader import RecordReader
@@ -80,6 +83,41 @@ def test_verification_files(tmp_path: Path, data: st.DataObject) -> None:
     content = data.draw(st.one_of(st.binary(max_size=200), damaged(bin_file(path))))
     path.write_bytes(content)
     parse(lambda: read_bin(path, folds=2))
+
+
+def gender_bin_file(path: Path) -> bytes:
+    images = [b"\xff\xd8 image %d" % i for i in range(8)]
+    write_gender_bin(path, images, [True, False] * 2, images[:4], ["a", "b", "a", "c"], [0, 1, 0, 1], [[0, 0]] * 4)
+    return path.read_bytes()
+
+
+@fuzz
+@given(data=st.data())
+def test_verification_files_with_genders(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(data.draw(damaged(gender_bin_file(path))))
+    parse(lambda: read_gender_bin(path, folds=2))
+
+
+plain = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.binary(max_size=4)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=2), inner, max_size=2)),
+    max_leaves=8,
+)
+
+
+@fuzz
+@given(entries=st.lists(plain, min_size=5, max_size=6), place=st.integers(0, 5), as_array=st.booleans())
+def test_entries_of_any_kind(tmp_path: Path, entries: list[object], place: int, as_array: bool) -> None:
+    path = tmp_path / "a.bin"
+    whole = list(loads(gender_bin_file(path), "a.bin"))
+    entry: object = entries[0]
+    if as_array:
+        with suppress(ValueError):  # lists of unequal lengths
+            entry = np.array(entry)
+    for value in (tuple(entries), (*whole[:place], entry, *whole[place + 1 :])):
+        path.write_bytes(pickle.dumps(value, 4))
+        parse(lambda: read_gender_bin(path, folds=2))
 
 
 @fuzz
@@ -165,3 +203,20 @@ def test_lists_of_pairs_and_landmarks(tmp_path: Path, data: st.DataObject) -> No
         (tmp_path / name).write_bytes(text)
     parse(lambda: read_lfw_pairs(tmp_path))
     parse(lambda: read_calfw_pairs(tmp_path, name="calfw", pairs="flags.txt", folds=1))
+
+
+FERET = b'<S><Subject id="cfrs00001"><Gender value="Male"/></Subject></S>'
+TABLES: list[tuple[bytes, Callable[[Path], object]]] = [
+    (FERET, read_colorferet_genders),
+    (b"Filename,Male\nn1/1.jpg,-1\nn1/2.jpg,1\n", read_maad_genders),
+    (b"Ann_0001.jpg\nBob_0001.jpg\n", lambda path: read_lfw_genders(path, path)),
+]
+
+
+@fuzz
+@given(data=st.data(), table=st.sampled_from(TABLES))
+def test_tables_of_genders(tmp_path: Path, data: st.DataObject, table: tuple[bytes, Callable[[Path], object]]) -> None:
+    original, read = table
+    path = tmp_path / "table"
+    path.write_bytes(data.draw(st.one_of(st.binary(max_size=200), damaged(original))))
+    parse(lambda: read(path))

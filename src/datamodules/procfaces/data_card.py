@@ -53,6 +53,10 @@ _BENCHMARKS = {
     "{photo_size} x {photo_size} pixels, with landmarks |",
     "agedb_30": "| `agedb_30.bin` | {pairs} pairs of {evaluation_identities} people, at least 30 years apart |",
     "cfp_fp": "| `cfp_fp.bin` | {pairs} pairs of {evaluation_identities} people, one frontal and one profile view |",
+    "gender": "| `gender.bin` | {pairs} pairs of {evaluation_identities} people, who look as in training; "
+    "{gender_faces} images with the attribute of each |",
+    "gender_shifted": "| `gender_shifted.bin` | the same of {evaluation_identities} others, in harder pose, light, "
+    "blur, occlusion and age than in training |",
     "ijbc": "| `IJBC/` | templates of {ijbc_subjects} people in the layout of IJB-C; loose crops, 144 x 144 pixels |",
 }
 
@@ -61,7 +65,8 @@ def data_card(config: FacesConfig) -> str:
     """The text of ``DATA_CARD.md`` for a data set, Markdown."""
     values = asdict(config)
     pairs = 2 * 10 * config.pairs_per_fold
-    rows = [_BENCHMARKS[name].format(pairs=pairs, **values) for name in config.benchmarks]
+    faces = config.evaluation_identities * config.evaluation_images
+    rows = [_BENCHMARKS[name].format(pairs=pairs, gender_faces=faces, **values) for name in config.benchmarks]
     return _CARD.format(
         **values
         | {

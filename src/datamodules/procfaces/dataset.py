@@ -42,8 +42,9 @@ _TOLERANCE = 0.5
 def build(root: Path | str, config: FacesConfig, *, processes: int | None = None) -> Path:
     """Draw and write a data set unless it is there.
 
-    The folder holds ``train/`` (shards), ``lfw/``, ``agedb_30.bin``, ``cfp_fp.bin`` and ``IJBC/`` as far as
-    ``config.benchmarks`` asks for them, ``DATA_CARD.md``, ``contact_sheet.png`` and, written last, ``faces.json``.
+    The folder holds ``train/`` (shards), ``lfw/``, ``agedb_30.bin``, ``cfp_fp.bin``, ``IJBC/``, ``gender.bin`` and
+    ``gender_shifted.bin`` as far as ``config.benchmarks`` asks for them, ``DATA_CARD.md``, ``contact_sheet.png`` and,
+    written last, ``faces.json``.
     Of several processes that build the same folder one works and the others wait. After an interruption the parts
     that were finished are kept. The bytes do not depend on ``processes``.
 

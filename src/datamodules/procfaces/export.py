@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.datamodules.gender_sets import write_gender_bin
 from src.datamodules.procfaces.data_card import ATTRIBUTE_CONVENTION, LICENCE
 from src.datamodules.procfaces.drawing import Photograph
 from src.datamodules.procfaces.faces_config import FOLDS, FacesConfig
@@ -19,7 +20,7 @@ from src.datamodules.procfaces.templates import TemplateProtocol
 from src.datamodules.shards import ShardWriter
 from src.datamodules.verification_sets import write_bin
 
-__all__ = ["write_photo_folder", "write_shards", "write_templates", "write_verification_bin"]
+__all__ = ["write_gender_set", "write_photo_folder", "write_shards", "write_templates", "write_verification_bin"]
 
 _LANDMARK_COLUMNS = [
     f"{point}_{axis}" for point in ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right") for axis in ("x", "y")
@@ -100,6 +101,26 @@ def write_verification_bin(path: Path, photographs: Iterator[Photograph], protoc
     """
     images = [photograph.visible for photograph in photographs]
     write_bin(path, [images[row] for row in protocol.pairs.flatten()], protocol.same)
+
+
+def write_gender_set(path: Path, photographs: Iterator[Photograph], protocol: PairProtocol) -> None:
+    """Write aligned images, their pairs, and the attributes of all of them as a ``.bin`` file with genders.
+
+    Args:
+        path: File to write.
+        photographs: One per row of the protocol's shots, in order.
+        protocol: The images and pairs.
+    """
+    images, attributes = zip(*((photo.visible, photo.facts["attribute"]) for photo in photographs), strict=True)
+    write_gender_bin(
+        path,
+        [images[row] for row in protocol.pairs.flatten()],
+        protocol.same,
+        images,
+        protocol.shots.ids,
+        attributes,
+        np.array(attributes)[protocol.pairs],
+    )
 
 
 def write_templates(root: Path, photographs: Iterator[Photograph], protocol: TemplateProtocol) -> None:

@@ -9,7 +9,7 @@ from src.errors import UserError, check_choice
 
 __all__ = ["BENCHMARKS", "FOLDS", "FacesConfig"]
 
-BENCHMARKS = ("lfw", "agedb_30", "cfp_fp", "ijbc")
+BENCHMARKS = ("lfw", "agedb_30", "cfp_fp", "ijbc", "gender", "gender_shifted")
 FOLDS = 10
 
 
@@ -30,9 +30,11 @@ class FacesConfig:
         attribute_balance: ``"iid"`` draws the attribute of each person by a coin, ``"exact"`` gives one
             person of each two in a row either attribute.
         infrared: Whether training images come with a pixel-aligned near-infrared twin.
-        benchmarks: Evaluation sets to write, out of ``lfw``, ``agedb_30``, ``cfp_fp`` and ``ijbc``.
-        evaluation_identities: People in each of the three pair benchmarks.
-        evaluation_images: Images drawn for each of them (only those that occur in a pair are rendered).
+        benchmarks: Evaluation sets to write, out of ``lfw``, ``agedb_30``, ``cfp_fp``, ``ijbc``, ``gender`` and
+            ``gender_shifted``.
+        evaluation_identities: People in each of the benchmarks other than ``ijbc``.
+        evaluation_images: Images drawn for each of them (only those that occur in a pair are rendered, but all of
+            ``gender`` and ``gender_shifted``).
         pairs_per_fold: Genuine pairs, and as many impostor pairs, in each of the ten folds.
         photo_size: Side of the unaligned LFW-like photographs in pixels (250 as in LFW).
         ijbc_subjects: People in the IJB-C-like template benchmark.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from src.datamodules.procfaces.drawing import Photograph, Scene
 from src.datamodules.procfaces.export import (
+    write_gender_set,
     write_photo_folder,
     write_shards,
     write_templates,
@@ -16,13 +17,24 @@ from src.datamodules.procfaces.export import (
 )
 from src.datamodules.procfaces.faces_config import FacesConfig
 from src.datamodules.procfaces.nuisances import Profile
-from src.datamodules.procfaces.protocols import Shots, age_pairs, photo_pairs, pose_pairs, training_shots
+from src.datamodules.procfaces.protocols import (
+    Shots,
+    age_pairs,
+    gender_pairs,
+    photo_pairs,
+    pose_pairs,
+    training_shots,
+)
 from src.datamodules.procfaces.templates import template_protocol
 
 __all__ = ["TRAIN", "Part", "plan"]
 
 TRAIN = "train"
 _BIN_SIZE, _CROP_SIZE = 112, 144
+# Profiles and old ages must occur in training for the pose and age benchmarks to be learnable.
+_TRAINING = Profile(yaw_tail=0.15, age_tail=0.25)
+_UNCONSTRAINED = Profile(yaw=22, yaw_tail=0.2, light=1.1, blur=1.6, occlusion=0.12, age_tail=0.15)
+_SHIFTED = replace(_UNCONSTRAINED, age_spread=6, age_tail=0.35)
 
 
 @dataclass(frozen=True)
@@ -56,15 +68,20 @@ def plan(config: FacesConfig) -> list[Part]:
         UserError: If a benchmark has too few people or images for its pairs.
     """
     parts = [_training(config)]
-    makers = {"lfw": _photographs, "agedb_30": _ages, "cfp_fp": _poses, "ijbc": _templates}
+    makers: dict[str, Callable[[FacesConfig], Part]] = {
+        "lfw": _photographs,
+        "agedb_30": _ages,
+        "cfp_fp": _poses,
+        "ijbc": _templates,
+        "gender": partial(_genders, name="gender", profile=_TRAINING),
+        "gender_shifted": partial(_genders, name="gender_shifted", profile=_SHIFTED),
+    }
     return parts + [makers[name](config) for name in config.benchmarks]
 
 
 def _training(config: FacesConfig) -> Part:
     shots = training_shots(config)
-    # Profiles and old ages must occur in training for the pose and age benchmarks to be learnable.
-    profile = Profile(yaw_tail=0.15, age_tail=0.25).scaled(config.difficulty)
-    scene = Scene(config, profile, config.size, infrared=config.infrared)
+    scene = Scene(config, _TRAINING.scaled(config.difficulty), config.size, infrared=config.infrared)
     return Part(TRAIN, scene, shots, partial(write_shards, shots=shots, config=config))
 
 
@@ -89,6 +106,11 @@ def _poses(config: FacesConfig) -> Part:
 
 def _templates(config: FacesConfig) -> Part:
     protocol = template_protocol(config)
-    unconstrained = Profile(yaw=22, yaw_tail=0.2, light=1.1, blur=1.6, occlusion=0.12, age_tail=0.15)
-    scene = Scene(config, unconstrained.scaled(config.difficulty), _CROP_SIZE, framing="crop")
+    scene = Scene(config, _UNCONSTRAINED.scaled(config.difficulty), _CROP_SIZE, framing="crop")
     return Part("IJBC", scene, protocol.shots, partial(write_templates, protocol=protocol))
+
+
+def _genders(config: FacesConfig, *, name: str, profile: Profile) -> Part:
+    protocol = gender_pairs(config, name)
+    scene = Scene(config, profile.scaled(config.difficulty), _BIN_SIZE)
+    return Part(f"{name}.bin", scene, protocol.shots, partial(write_gender_set, protocol=protocol))

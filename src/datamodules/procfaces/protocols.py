@@ -1,6 +1,6 @@
 """Who is drawn for which split, and which images are compared: the protocols of the procedural faces.
 
-Training and the four benchmarks take their people from disjoint ranges of identity numbers, so no benchmark can
+Training and each benchmark take their people from disjoint ranges of identity numbers, so no benchmark can
 share a person with training. Pairs and templates come from the same counter-based random numbers as the faces
 (a Fisher-Yates shuffle keyed by them), hence they are a function of the configuration alone.
 
@@ -24,13 +24,22 @@ __all__ = [
     "PairProtocol",
     "Shots",
     "age_pairs",
+    "gender_pairs",
     "people",
     "photo_pairs",
     "pose_pairs",
     "training_shots",
 ]
 
-FIRST_IDENTITY = {"train": 0, "lfw": 100_000, "agedb_30": 101_000, "cfp_fp": 102_000, "ijbc": 103_000}
+FIRST_IDENTITY = {
+    "train": 0,
+    "lfw": 100_000,
+    "agedb_30": 101_000,
+    "cfp_fp": 102_000,
+    "ijbc": 103_000,
+    "gender": 104_000,
+    "gender_shifted": 105_000,
+}
 _PEOPLE_FOR_DISJOINT_FOLDS = 12 * FOLDS
 
 
@@ -71,7 +80,7 @@ class PairProtocol:
     """Images and the pairs made of them.
 
     Attributes:
-        shots: The images that occur in a pair.
+        shots: The images that occur in a pair, and perhaps others.
         pairs: Rows of ``shots``, int64 ``[P, 2]``; ten folds of equal length, each its genuine pairs first.
         same: Whether both images show one person, bool ``[P]``.
     """
@@ -95,7 +104,7 @@ def training_shots(config: FacesConfig) -> Shots:
 def photo_pairs(config: FacesConfig) -> PairProtocol:
     """LFW-like pairs: any two images of the default profile."""
     shots = _evaluation_grid(config, "lfw")
-    return _protocol(config, "lfw", shots, lambda a, b: np.ones(len(a), dtype=bool))
+    return _protocol(config, "lfw", shots, _any_two)
 
 
 def age_pairs(config: FacesConfig) -> PairProtocol:
@@ -122,6 +131,17 @@ def pose_pairs(config: FacesConfig) -> PairProtocol:
     return _protocol(config, "cfp_fp", shots, lambda a, b: is_profile[a] != is_profile[b])
 
 
+def gender_pairs(config: FacesConfig, split: str) -> PairProtocol:
+    """LFW-like pairs of ``gender`` or ``gender_shifted``; the images are all of them, for each is attacked."""
+    shots = _evaluation_grid(config, split)
+    pairs, same = _draw_pairs(config, split, shots, _any_two)
+    return PairProtocol(shots, pairs, same)
+
+
+def _any_two(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.ones(len(first), dtype=bool)
+
+
 def _grid(ids: np.ndarray, per_identity: int) -> Shots:
     samples = np.tile(np.arange(per_identity), len(ids))
     return Shots(ids=np.repeat(ids, per_identity), samples=samples, media=samples)
@@ -134,7 +154,16 @@ def _evaluation_grid(config: FacesConfig, split: str) -> Shots:
 def _protocol(
     config: FacesConfig, name: str, shots: Shots, compatible: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> PairProtocol:
-    """Draw the folds of a pair protocol; no pair occurs twice.
+    """Draw the folds of a pair protocol, and keep the images that occur in them."""
+    pairs, same = _draw_pairs(config, name, shots, compatible)
+    used, flat = np.unique(pairs, return_inverse=True)
+    return PairProtocol(shots=shots.take(used), pairs=flat.reshape(-1, 2), same=same)
+
+
+def _draw_pairs(
+    config: FacesConfig, name: str, shots: Shots, compatible: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw ten folds of pairs, int64 ``[P, 2]`` and bool ``[P]``; no pair occurs twice.
 
     With at least twelve people per fold, no person occurs in two folds, so the threshold chosen on nine folds is
     tested on strangers, as in LFW.
@@ -160,10 +189,8 @@ def _protocol(
                 )
             chosen.append(available[_shuffled(config.seed, f"{name}/{kind}", number, len(available), count)])
     folds = [np.concatenate(chosen).reshape(FOLDS, -1, 2) for chosen in (genuine, impostor)]
-    pairs = np.concatenate(folds, axis=1).reshape(-1, 2)
     same = np.tile(np.repeat([True, False], config.pairs_per_fold), FOLDS)
-    used, flat = np.unique(pairs, return_inverse=True)
-    return PairProtocol(shots=shots.take(used), pairs=flat.reshape(-1, 2), same=same)
+    return np.concatenate(folds, axis=1).reshape(-1, 2), same
 
 
 def _shuffled(seed: int, name: str, number: int, size: int, count: int) -> np.ndarray:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from src.datamodules.gender_tables import GenderTable
+from src.datamodules.genders import check_codes
 from src.datamodules.landmarks import read_landmarks
 from src.datamodules.sample import UNKNOWN
 from src.datamodules.sources.file_source import IMAGE_SUFFIXES, FileSource, natural_key, select_images
@@ -48,13 +50,14 @@ class ClassFolders(FileSource):
         file_pattern: Regular expression that the whole name of a file must match, or it is left out. Groups
             `subject`, and optionally `gender` and `age` (in years, kept in the metadata).
         gender_codes: What a `gender` stands for: text -> 0 (female) or 1 (male).
+        genders: Opens a table of genders (see `gender_tables`), for names that do not tell them.
         landmarks: CSV file (see `landmarks.read_landmarks`) that names images relative to its own folder or, if the
             root is a URL, relative to the root.
         missing_landmarks: What to do about images without a row in it: stop, or leave them out.
 
     Raises:
-        UserError: No folder, no image, a bad pattern, a class folder that does not match, a bad CSV file, or images
-            without landmarks.
+        UserError: No folder, no image, a bad pattern, a class folder that does not match, a bad CSV file, images
+            without landmarks, or a table of genders that knows none of the images.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ClassFolders(FileSource):
         class_pattern: str | None = None,
         file_pattern: str | None = None,
         gender_codes: Mapping[str, int] | None = None,
+        genders: Callable[[], GenderTable] | None = None,
         landmarks: Path | str | None = None,
         missing_landmarks: Literal["error", "skip"] = "error",
     ) -> None:
@@ -78,6 +82,8 @@ class ClassFolders(FileSource):
         if not images:
             example = f"; left out {left_out[0].name}: {left_out[0].reason}" if left_out else ""
             raise UserError(f"{root}: no image found; expected {naming} with {', '.join(IMAGE_SUFFIXES)}{example}")
+        if genders is not None:
+            images = _look_up_genders(folder, images, genders())
         points = None
         if landmarks is not None:
             images, points, without = _match_landmarks(folder, images, Path(landmarks), missing_landmarks)
@@ -108,6 +114,18 @@ class ClassFolders(FileSource):
         return super().metadata(row) | ({} if age == _NO_AGE else {"age": age})
 
 
+def _look_up_genders(root: Location, images: Sequence[_Image], table: GenderTable) -> list[_Image]:
+    if told := next((image for image in images if image.attribute != UNKNOWN), None):
+        raise UserError(f"{root}: the name of {told.file} tells the gender, so set genders of the source to null")
+    found = [image._replace(attribute=table(image.file, image.subject)) for image in images]
+    if all(image.attribute == UNKNOWN for image in found):
+        raise UserError(
+            f"{root}: the table of genders knows none of {len(images)} images, such as {images[0].file} of "
+            f"{images[0].subject!r}; give the table and the images of one data set"
+        )
+    return found
+
+
 class _Naming:
     """Finds class, gender and age in names; its text is the layout that it expects."""
 
@@ -116,10 +134,7 @@ class _Naming:
     ) -> None:
         if class_pattern is not None and file_pattern is not None:
             raise UserError(f"{root}: class_pattern and file_pattern are both set; set one of them to null")
-        # YAML and the command line read the keys 0 and 1 as numbers.
-        self.codes = {str(text): code for text, code in gender_codes.items()}
-        if wrong := {text: code for text, code in self.codes.items() if code not in (0, 1)}:
-            raise UserError(f"gender_codes: expected 0 (female) or 1 (male) for each text, found {wrong}")
+        self.codes = check_codes(gender_codes)
         self.root = root
         self.class_pattern = _compile("class_pattern", class_pattern, ("gender",))
         self.file_pattern = _compile("file_pattern", file_pattern, ("gender", "age"))

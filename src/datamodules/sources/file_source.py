@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from src.datamodules.decode import BadImage
+from src.datamodules.sample import UNKNOWN
 from src.datamodules.sources.source import FaceSource, LeftOut
 from src.datamodules.storage import Location
 from src.errors import UserError
@@ -49,6 +50,8 @@ class FileSource(FaceSource):
         digest = hashlib.sha256(labels.astype("<i8").tobytes())
         for names in files.values():
             digest.update("\n".join(names).encode(errors="surrogateescape"))
+        if attributes is not None and (attributes != UNKNOWN).any():
+            digest.update(attributes.tobytes())
         super().__init__(
             str(root),
             labels,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from src.datamodules.decode import BadImage
+from src.datamodules.genders import GENDERS
 from src.datamodules.sample import UNKNOWN
 from src.errors import UserError
 
@@ -38,7 +39,7 @@ class FaceSource(ABC):
         name: Of the collection, for messages; usually its path.
         labels: int [N], class number from 0 per row.
         classes: Class name per class number.
-        fingerprint: Hex digest that changes whenever the list of rows does.
+        fingerprint: Hex digest that changes whenever the list of rows or their attributes do.
         attributes: int8 [N], 0 female, 1 male, -1 unknown; all unknown by default.
         modalities: Which of `MODALITIES` every row has.
         resolution: Side of all images in pixels where that is known and they are square.
@@ -78,6 +79,24 @@ class FaceSource(ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def class_attributes(self) -> np.ndarray:
+        """Attribute of each class, that of its images of known gender: int8 [C], -1 where there is none.
+
+        Raises:
+            UserError: A class has images of both genders.
+        """
+        female, male = (
+            np.bincount(self.labels[self.attributes == attribute], minlength=len(self.classes)) > 0
+            for attribute in range(len(GENDERS))
+        )
+        if (both := np.flatnonzero(female & male)).size:
+            raise UserError(
+                f"{self.name}: {len(both)} of {len(self.classes)} people have images of both genders, the first is "
+                f"{self.classes[both[0]]!r}; correct their genders, or remove the images"
+            )
+        return np.select([female, male], [0, 1], UNKNOWN).astype(np.int8)
 
     @abstractmethod
     def key(self, row: int) -> str:

@@ -50,6 +50,27 @@ def test_shards_hold_the_collection(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_shards_keep_the_genders_of_folders(tmp_path: Path) -> None:
+    for i, folder in enumerate(["Ann_1", "Ann_1", "Bob_0", "Cid_0"]):
+        (tmp_path / "images" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / folder / f"{i}.jpg").write_bytes(picture(i, 16, 16))
+    source = ClassFolders(
+        tmp_path / "images", class_pattern="(?P<subject>.+)_(?P<gender>.)", gender_codes={"0": 1, "1": 0}
+    )
+    prepare(tmp_path / "out", source)
+    index = ShardIndex.load(tmp_path / "out")
+    stored = ShardSource(tmp_path / "out")
+    for row in range(4):
+        assert json.loads(member(index, row, 2))["attribute"] == stored.attributes[row]
+    assert dict(zip(stored.classes, stored.class_attributes.tolist(), strict=True)) == {"Ann": 0, "Bob": 1, "Cid": 1}
+    assert sorted(stored.attributes.tolist()) == [0, 0, 1, 1]
+    again = ClassFolders(
+        tmp_path / "images", class_pattern="(?P<subject>.+)_(?P<gender>.)", gender_codes={"0": 0, "1": 1}
+    )
+    with pytest.raises(UserError, match=r"was prepared otherwise .*source was"):
+        prepare(tmp_path / "out", again)
+
+
 def test_pairs_and_png(tmp_path: Path) -> None:
     prepare(tmp_path, ComputedSource(infrared=True, kind="PNG"), shuffle_seed=None)
     index = ShardIndex.load(tmp_path)

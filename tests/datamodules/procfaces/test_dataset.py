@@ -24,10 +24,13 @@ from PIL import Image
 from support import faces_config
 
 from src.apps.faces import run
+from src.datamodules.gender_sets import read_gender_bin
 from src.datamodules.procfaces import dataset, parts, storage
 from src.datamodules.procfaces.dataset import build, verify
 from src.datamodules.procfaces.drawing import Photograph, Scene, draw_here
 from src.datamodules.procfaces.faces_config import FOLDS
+from src.datamodules.procfaces.identities import identity
+from src.datamodules.procfaces.parts import plan
 from src.datamodules.procfaces.protocols import Shots, photo_pairs
 from src.datamodules.procfaces.storage import write_record
 from src.datamodules.shards import ShardIndex
@@ -128,6 +131,39 @@ def test_bin_files_are_insightface_pickles(root: Path, name: str) -> None:
     pairs = read_bin(root / f"{name}.bin")
     assert pairs.same.tolist() == same
     assert pairs.images[3].load(112).shape == (112, 112, 3)
+
+
+def test_gender_benchmarks(tmp_path: Path, plain_sheet: None) -> None:
+    config = replace(TINY, benchmarks=("gender", "gender_shifted"), attribute_balance="exact", seed=2, difficulty=1.0)
+    build(tmp_path / "faces", config, processes=1)
+    sets = [read_gender_bin(tmp_path / f"faces/{name}.bin") for name in config.benchmarks]
+    for number, (found, first) in enumerate(zip(sets, (104_000, 105_000), strict=True)):
+        assert found.name == config.benchmarks[number]
+        assert len(found.pairs) == FOLDS * 2 * TINY.pairs_per_fold
+        faces = found.faces
+        assert faces is not None
+        assert faces.subjects.tolist() == np.repeat(range(4), 6).tolist()
+        masculine = identity(2, np.arange(first, first + 4), attribute_mode="exact")["masculine"]
+        assert faces.attributes.tolist() == np.repeat(masculine, 6).tolist()
+        assert faces.images[23].load(112).shape == (112, 112, 3)
+        rows = {image.digest(): row for row, image in enumerate(faces.images)}
+        pairs = np.array([rows[image.digest()] for image in found.pairs.images]).reshape(-1, 2)
+        np.testing.assert_array_equal(faces.attributes[pairs], found.pair_attributes)
+        np.testing.assert_array_equal(np.equal(*faces.subjects[pairs].T), found.pairs.same)
+    card = (tmp_path / "faces/DATA_CARD.md").read_text()
+    assert (
+        "| `gender.bin` | 40 pairs of 4 people, who look as in training; 24 images with the attribute of each |" in card
+    )
+    assert "| `gender_shifted.bin` |" in card
+
+
+def test_shifted_images_are_harder() -> None:
+    config = faces_config("gender")
+    parts = {part.name: part.scene.profile for part in plan(config)}
+    usual, shifted = parts["gender.bin"], parts["gender_shifted.bin"]
+    assert usual == parts["train"]
+    for factor in ("yaw", "yaw_tail", "light", "blur", "occlusion", "age_spread", "age_tail"):
+        assert getattr(shifted, factor) > getattr(usual, factor)
 
 
 def test_template_files_agree_with_one_another(root: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +11,26 @@ from hypothesis import strategies as st
 from support import FACES, faces_config
 
 from src.datamodules.procfaces.faces_config import FOLDS, FacesConfig
+from src.datamodules.procfaces.identities import identity
 from src.datamodules.procfaces.names import invented_names
-from src.datamodules.procfaces.protocols import PairProtocol, age_pairs, photo_pairs, pose_pairs, training_shots
+from src.datamodules.procfaces.protocols import (
+    PairProtocol,
+    age_pairs,
+    gender_pairs,
+    people,
+    photo_pairs,
+    pose_pairs,
+    training_shots,
+)
 from src.datamodules.procfaces.templates import template_protocol
 from src.errors import UserError
 
-PAIR_PROTOCOLS: list[Callable[[FacesConfig], PairProtocol]] = [photo_pairs, age_pairs, pose_pairs]
+COMPACT: list[Callable[[FacesConfig], PairProtocol]] = [photo_pairs, age_pairs, pose_pairs]
+PAIR_PROTOCOLS: list[Callable[[FacesConfig], PairProtocol]] = [
+    *COMPACT,
+    partial(gender_pairs, split="gender"),
+    partial(gender_pairs, split="gender_shifted"),
+]
 
 
 def folds_of(protocol: PairProtocol) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +66,26 @@ def test_no_pair_occurs_twice_and_every_image_is_used(make: Callable[[FacesConfi
     protocol = make(faces_config("ci64"))
     pairs = {frozenset(pair) for pair in protocol.pairs.tolist()}
     assert len(pairs) == len(protocol.pairs)
-    assert set.union(*map(set, pairs)) == set(range(len(protocol.shots)))
+    if make in COMPACT:
+        assert set.union(*map(set, pairs)) == set(range(len(protocol.shots)))
+
+
+def test_all_images_of_a_gender_benchmark_are_drawn() -> None:
+    """Few pairs leave most images out, but the gender attack takes them all."""
+    config = faces_config("gender_ci", pairs_per_fold=2)
+    protocol = gender_pairs(config, "gender")
+    drawn = list(zip(protocol.shots.ids.tolist(), protocol.shots.samples.tolist(), strict=True))
+    assert drawn == [(104_000 + person, sample) for person in range(60) for sample in range(6)]
+    assert len(np.unique(protocol.pairs)) < 90
+
+
+@pytest.mark.parametrize("name", ["gender", "gender_ci"])
+def test_half_of_the_people_of_a_gender_benchmark_have_either_attribute(name: str) -> None:
+    config = faces_config(name)
+    for split in ("train", "gender", "gender_shifted"):
+        count = config.identities if split == "train" else config.evaluation_identities
+        drawn = identity(config.seed, people(split, count), attribute_mode=config.attribute_balance)
+        assert drawn["masculine"].mean() == 0.5
 
 
 def test_ages_of_a_pair_are_thirty_years_apart() -> None:

@@ -216,7 +216,74 @@ def test_genders_of_folders(configured: Configured, tmp_path: Path, caplog: pyte
     assert configured("subject_gender", root=tmp_path, gender_codes={0: 0, 1: 1}).attributes.tolist() == [1, 1, 0, 1]
 
 
-@pytest.mark.parametrize("folder", ["a_2", "a_f", "a_"])
+def test_the_layout_of_subjects_and_genders(configured: Configured, tmp_path: Path) -> None:
+    """Labels are ranks of the sorted folders; empty ones and files that are no images count for nothing."""
+    _fill(tmp_path, "0_Bo_0/b.jpg", "0_Bo_0/a.png", "MariaCallas_1/1.jpg", "MariaCallas_1/notes.txt", "n_1_x.txt")
+    (tmp_path / "Empty_x").mkdir()
+    source = configured("subject_gender", root=tmp_path)
+    assert _keys(source) == ["0_Bo_0/a.png", "0_Bo_0/b.jpg", "MariaCallas_1/1.jpg"]
+    assert source.classes == ["0_Bo", "MariaCallas"]
+    assert source.labels.tolist() == [0, 0, 1]
+    assert source.attributes.tolist() == [1, 1, 0]
+    assert source.class_attributes.tolist() == [1, 0]
+
+
+def test_several_data_sets_in_one_folder(configured: Configured, tmp_path: Path) -> None:
+    _fill(tmp_path, "7_1_lfw/1.jpg", "7_0_agedb/1.jpg", "cfrs_07_1_colorferet/1.jpg")
+    source = configured("balanced_folds", root=tmp_path)
+    assert source.classes == ["7_0_agedb", "7_1_lfw", "cfrs_07_1_colorferet"]
+    assert source.attributes.tolist() == [1, 0, 0]
+    with pytest.raises(UserError, match="8_x_lfw: the gender 'x' is none of gender_codes"):
+        configured("balanced_folds", root=_fill(tmp_path, "8_x_lfw/1.jpg"))
+
+
+def test_genders_from_lists_of_lfw(configured: Configured, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = _fill(tmp_path / "lfw", "Al_Gore/Al_Gore_0001.jpg", "Tara_Kirk/Tara_Kirk_0001.jpg", "Zico/Zico_0002.jpg")
+    (tmp_path / "female_names.txt").write_text("Amy_Gore_0001.jpg\n")
+    (tmp_path / "male_names.txt").write_text("Al_Gore_0001.jpg\n")
+    lists = {"female_names": tmp_path / "female_names.txt", "male_names": tmp_path / "male_names.txt"}
+    with caplog.at_level(logging.INFO):
+        source = configured("lfw_gender", root=root, genders=lists)
+    assert source.attributes.tolist() == [1, 0, -1]
+    assert source.metadata(1)["attribute"] == 0
+    assert "1 female, 1 male and 1 other images" in caplog.text
+    before = source.fingerprint
+    (tmp_path / "male_names.txt").write_text("Al_Gore_0001.jpg\nZico_0002.jpg")
+    assert configured("lfw_gender", root=root, genders=lists).fingerprint != before
+
+
+def test_genders_from_the_xml_of_colorferet(configured: Configured, tmp_path: Path) -> None:
+    root = _fill(tmp_path / "images", "00001/a.png", "00001/b.png", "00002/a.png")
+    (tmp_path / "subjects.xml").write_text(
+        '<S><Subject id="cfrs00001"><Gender value="Female"/></Subject>'
+        '<Subject id="cfrs00002"><Gender value="Male"/></Subject></S>'
+    )
+    source = configured("colorferet", root=root, genders={"subjects": tmp_path / "subjects.xml"})
+    assert source.attributes.tolist() == [0, 0, 1]
+
+
+def test_genders_on_images_of_vggface2(configured: Configured, tmp_path: Path) -> None:
+    root = _fill(tmp_path / "images", "n000002/0001_01.jpg", "n000002/0002_01.jpg", "n000003/0001_01.jpg")
+    table = tmp_path / "maad.csv"
+    table.write_text("Filename,Male\nn000002/0001_01.jpg,-1\nn000002/0002_01.jpg,0\nn000003/0001_01.jpg,1\n")
+    source = configured("vggface2_gender", root=root, genders={"annotations": table})
+    assert source.attributes.tolist() == [0, -1, 1]
+    assert source.class_attributes.tolist() == [0, 1]
+    table.write_text("Filename,Male\nn000002/0001_01.jpg,-1\nn000002/0002_01.jpg,1\n")
+    with pytest.raises(UserError, match="people have images of both genders, the first is 'n000002'"):
+        _ = configured("vggface2_gender", root=root, genders={"annotations": table}).class_attributes
+
+
+def test_tables_of_genders_that_do_not_fit(tmp_path: Path) -> None:
+    root = _fill(tmp_path, "a_f/1.jpg")
+    with pytest.raises(UserError, match=r"the table of genders knows none of 1 images, such as a_f/1\.jpg of 'a_f'"):
+        ClassFolders(root, genders=lambda: lambda file, subject: -1)
+    pattern = {"class_pattern": "(?P<subject>.)_(?P<gender>.)", "gender_codes": {"f": 0}}
+    with pytest.raises(UserError, match=r"the name of a_f/1\.jpg tells the gender, so set genders .* to null"):
+        ClassFolders(root, genders=lambda: lambda file, subject: 1, **pattern)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("folder", ["a_2", "a_f", "a_", "MariaCallas_x"])
 def test_bad_genders(configured: Configured, folder: str, tmp_path: Path) -> None:
     gender = folder.partition("_")[2]
     with pytest.raises(UserError, match=f"{folder}: the gender '{gender}' is none of gender_codes \\(0, 1\\)"):
