@@ -1,0 +1,1 @@
+"""Operations that the methods share, each with its gradient."""
