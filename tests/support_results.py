@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from src.eval.results import Results
-from src.eval.score import BenchmarkScore, HardPair, ScoreCurves, ScoreHistogram
+from src.eval.score import BenchmarkScore, HardPair, Projection, ScoreCurves, ScoreHistogram
 
 
 class Noise(torch.utils.data.Dataset):
@@ -54,8 +56,26 @@ def template_score(separation: float) -> BenchmarkScore:
     return BenchmarkScore(metrics, {"rank1": (0.8 * separation, 0.95 * separation)}, curves)
 
 
-def results(label: str, separation: float, **changes: object) -> Results:
-    """A row of three benchmarks."""
+def gender_score(separation: float, bacc: float, **privacy: float) -> BenchmarkScore:
+    """Of 2,000 pairs and an attack that guesses the gender of 200 faces; further privacy metrics by name."""
+    score = verification_score(separation)
+    rng = np.random.default_rng(0)
+    attribute = np.arange(200) % 2
+    decision = rng.standard_normal(200) + 4 * (bacc - 0.5) * (2 * attribute - 1)
+    projection = Projection(decision.tolist(), rng.standard_normal(200).tolist(), attribute.tolist())
+    return replace(
+        score,
+        metrics=score.metrics | {"eer_folds": (1 - separation) / 2, "val@1e-3": separation / 2},
+        intervals=score.intervals | {"bacc": (bacc - 0.02, bacc + 0.02)},
+        curves=replace(score.curves, projection=projection),
+        privacy={"bacc": bacc, "bacc_logreg": bacc, "leakage": 2 * bacc - 1, "in_domain": 0.0, **privacy},
+    )
+
+
+def results(
+    label: str, separation: float, privacy: dict[str, dict[str, float]] | None = None, **changes: object
+) -> Results:
+    """A row of three benchmarks, and of further ones that measure privacy only."""
     values: dict = {
         "experiment": "demo",
         "label": label,
@@ -68,7 +88,9 @@ def results(label: str, separation: float, **changes: object) -> Results:
             "ijbc": template_score(0.95 * separation),
         },
     }
-    return Results(**(values | changes))
+    row = Results(**(values | changes))
+    measured = {name: BenchmarkScore({}, privacy=metrics) for name, metrics in (privacy or {}).items()}
+    return replace(row, scores=row.scores | measured)
 
 
 def _curves(separation: float, count: int) -> dict:

@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from src.errors import UserError
+from src.models.networks.privacy_layer import ProtectedBackbone
+from src.models.networks.privacy_weights import load_protected
 from src.models.networks.weights import load_weights, read_checkpoint
 
 __all__ = ["TrainedCheckpoint"]
@@ -52,7 +54,7 @@ class TrainedCheckpoint:
         content = read_checkpoint(path)
         try:
             config = dict(content["hyper_parameters"] if isinstance(content, Mapping) else {})
-            backbone = {"_target_": config["model"]["backbone"]["_target_"], **config["model"]["backbone"]}
+            backbone = _network(config["model"])
             size = int(config["datamodule"]["size"])
             epochs, steps = int(content["epoch"]) + 1, int(content["global_step"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -60,7 +62,6 @@ class TrainedCheckpoint:
                 f"{path} does not hold the config of a training with a backbone: expected a checkpoint of train.py, "
                 "such as runs/NAME/checkpoints/last.ckpt"
             ) from error
-        backbone |= {name: value for name, value in _NO_OTHER_WEIGHTS.items() if name in backbone}
         return cls(Path(path), config, backbone, size, epochs, steps)
 
     def build_backbone(self) -> nn.Module:
@@ -71,8 +72,21 @@ class TrainedCheckpoint:
         """
         _check_targets(self.backbone, self.path)
         network: nn.Module = instantiate(OmegaConf.create(self.backbone))
-        load_weights(network, self.path)
+        if isinstance(network, ProtectedBackbone):
+            load_protected(network, self.path, self.config.get("init_from"))
+        else:
+            load_weights(network, self.path)
         return network.eval()
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Config of the network from images to embeddings, the privacy layer included where the method has one."""
+    backbone = {"_target_": model["backbone"]["_target_"], **model["backbone"]}
+    backbone |= {name: value for name, value in _NO_OTHER_WEIGHTS.items() if name in backbone}
+    if "layer" not in model:
+        return backbone
+    target = f"{ProtectedBackbone.__module__}.{ProtectedBackbone.__qualname__}"
+    return {"_target_": target, "backbone": backbone, "layer": dict(model["layer"])}
 
 
 def _check_targets(node: Any, path: Path) -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.errors import InstantiationException
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from src.apps.overrides import CONF, check, parse, visible_groups
+from src.apps.sweep import run_job
+from src.apps.user_errors import user_errors
 from src.errors import UserError
 
-__all__ = ["describe", "expand_flags", "launch", "print_help", "refuse_flags", "user_errors"]
+__all__ = ["describe", "expand_flags", "launch", "print_help", "refuse_flags"]
 
 
 def launch(
@@ -33,7 +33,8 @@ def launch(
 
     ``--help`` prints ``usage`` and the experiments. Flags of the config are expanded as `expand_flags` does, Hydra's
     own reach Hydra. Unknown names and missing values end the process with one message and exit status 1 before
-    anything is imported or written; so does a `UserError` of the task.
+    anything is imported or written; so does a `UserError` of the task. In a multirun the other jobs are run all the
+    same, and the process ends with exit status 1 after the last, see `src.apps.sweep`.
 
     Args:
         config_name: Primary config in ``conf/``, without its extension.
@@ -52,14 +53,17 @@ def launch(
         return
 
     def guarded(config: DictConfig) -> Any:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return run_job(task, config)
         with user_errors():
             return task(config)
 
     with user_errors():
         # --config-dir and friends change what exists; Hydra's own messages serve there.
         if arguments.config_dir is None and arguments.config_name is None and not arguments.info:
-            config = check(config_name, arguments.overrides)
-            if not arguments.multirun and arguments.cfg is None:
+            mode = ["hydra.mode=MULTIRUN"] if arguments.multirun else []
+            config = check(config_name, [*arguments.overrides, *mode])
+            if config.hydra.mode != RunMode.MULTIRUN and arguments.cfg is None:
                 before(config)
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
@@ -128,30 +132,3 @@ def describe(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     comments = [line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line]
     return comments[0] if comments else ""
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn a mistake in the config or the data into one message and exit status 1.
-
-    That is a `UserError`, also where Hydra wraps it, and a class that refuses its arguments. With
-    ``HYDRA_FULL_ERROR=1`` in the environment the traceback is shown instead.
-    """
-    try:
-        yield
-    except (UserError, InstantiationException) as error:
-        if os.environ.get("HYDRA_FULL_ERROR"):
-            raise
-        Console(stderr=True).print(
-            f"[bold red]error:[/bold red] {escape(_message(error))}", highlight=False, soft_wrap=True
-        )
-        raise SystemExit(1) from None
-
-
-def _message(error: Exception) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__
-    return f"{error}\nHYDRA_FULL_ERROR=1 shows where."

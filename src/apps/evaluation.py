@@ -10,7 +10,14 @@ import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.apps.run import build_datamodule, build_trainer, can_train, describe_results, score, write_outputs
+from src.apps.run import (
+    build_datamodule,
+    build_trainer,
+    can_train,
+    describe_results,
+    evaluate_reference,
+    write_outputs,
+)
 from src.apps.run import evaluate as run_benchmarks
 from src.apps.run_folder import checkpoint_labels, find_checkpoints
 from src.datamodules.face_datamodule import FaceDataModule
@@ -19,6 +26,7 @@ from src.eval.collector import Collected
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.embedding_files import check_embeddings, read_embeddings
 from src.eval.results import Results
+from src.eval.scoring import score_benchmarks
 from src.models.embedding_module import EmbeddingModule
 from src.models.networks.onnx_network import OnnxNetwork
 from src.progress import image_progress
@@ -39,10 +47,17 @@ def evaluate(config: DictConfig) -> None:
     trainer = build_trainer(config)
     datamodule = build_datamodule(config)
     cache = EmbeddingCache(config.paths.cache) if config.cache else None
-    rows = [
-        run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
-        for label, checkpoint, module in networks
-    ] or [_evaluate_files(config, trainer, datamodule)]
+    rows: list[Results] = []
+    compared = ""
+    for label, checkpoint, module in networks:
+        reference = module.reference()
+        if reference is not None and reference.fingerprint() != compared:
+            compared = reference.fingerprint()
+            rows += evaluate_reference(config, trainer, module, datamodule, cache)
+        rows.append(
+            run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
+        )
+    rows = rows or [_evaluate_files(config, trainer, datamodule)]
     if trainer.is_global_zero:
         write_outputs(config, trainer, datamodule, rows)
 
@@ -76,7 +91,9 @@ def _module(config: DictConfig, checkpoint: Path | None) -> EmbeddingModule:
         return EmbeddingModule(OnnxNetwork(checkpoint))
     module: EmbeddingModule = instantiate(config.model)
     if checkpoint is not None:
-        module.load_backbone(checkpoint)
+        module.load_trained(checkpoint, config.init_from)
+    elif config.init_from is not None:
+        module.load_backbone(config.init_from)
     return module
 
 
@@ -87,7 +104,7 @@ def _evaluate_files(config: DictConfig, trainer: L.Trainer, datamodule: FaceData
     mirrored = [name for name, benchmark in datamodule.benchmarks.items() if benchmark.needs_mirror_images]
     check_embeddings(folder, counts, mirrored)
     collected = {name: _collect_file(folder, name, count, datamodule) for name, count in counts.items()}
-    scores = score(datamodule.benchmarks, collected, config.bootstrap)
+    scores = score_benchmarks(datamodule.benchmarks, collected, config.bootstrap)
     return describe_results(config, trainer, scores, label=folder.name, checkpoint=folder, start=start)
 
 

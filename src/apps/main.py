@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from src.apps.command_line import describe, expand_flags, refuse_flags, user_errors
+from src.apps.command_line import describe, expand_flags, refuse_flags
 from src.apps.overrides import CONF, check
+from src.apps.user_errors import user_errors
 from src.errors import UserError
 
 __all__ = ["main"]

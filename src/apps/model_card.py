@@ -41,7 +41,7 @@ def describe_model(
         "training": {
             "method": _last_name(model),
             "data": _describe_data(config["datamodule"]),
-            "loss": _describe_call(model.get("head")),
+            "loss": _describe_call(model.get("head") or model.get("loss")),
             "epochs": checkpoint.epochs,
             "steps": checkpoint.steps,
             "initial_weights": config.get("init_from") and Path(config["init_from"]).name,

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,7 +33,8 @@ _KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: 
 def check(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose ``config_name`` with ``overrides`` as a dry run and explain every mistake in them.
 
-    Of a sweep (``key=a,b``) each choice of a group is checked and the first value of a key is composed.
+    Of a sweep (``key=a,b``) each value is checked and the first is composed. A config that makes itself a multirun,
+    by ``hydra.mode: MULTIRUN``, sweeps over its ``hydra.sweeper.params`` too.
 
     Args:
         config_name: Primary config in ``conf/``, without its extension.
@@ -44,11 +47,17 @@ def check(config_name: str, overrides: Sequence[str]) -> DictConfig:
         UserError: An override cannot be parsed, names an unknown group, member or key, has a value of another kind than
             the default, or a value is missing. The message lists the nearest names.
     """
-    parsed = parse(overrides)
-    with visible_groups(config_name, parsed) as groups:
+    with visible_groups(config_name, parse(overrides)) as groups:
+        parsed = parse(overrides, groups.loader)
         _check_groups(groups, parsed)
-        chosen = [o for o in parsed if groups.members(o.key_or_group) or o.key_or_group == "hydra.searchpath"]
+        chosen = [
+            o for o in parsed if groups.members(o.key_or_group) or o.key_or_group in ("hydra.searchpath", "hydra.mode")
+        ]
         defaults = _compose(config_name, chosen)
+        if defaults.hydra.mode == RunMode.MULTIRUN:
+            _check_name_of_sweep(parsed)
+            parsed = [*_swept_by_config(defaults, groups, parsed), *parsed]
+            _check_groups(groups, parsed)
         _check_keys(groups, defaults, parsed)
         _check_values(defaults, parsed)
         config = _compose(config_name, parsed)
@@ -60,18 +69,25 @@ class Groups:
     """The config groups that a command line can see, its own search path included."""
 
     def __init__(self, config_name: str, search_path: list[str]) -> None:
-        self._loader = GlobalHydra.instance().config_loader()
+        self.loader = GlobalHydra.instance().config_loader()
         self._config_name = config_name
         self._search_path = search_path
 
     def names(self) -> list[str]:
         """Top-level groups."""
-        return self._loader.list_groups("")
+        return self.loader.list_groups("")
 
     def members(self, group: str) -> list[str]:
-        """Members of ``group``; none if there is no such group."""
-        return self._loader.get_group_options(
-            group, results_filter=ObjectType.CONFIG, config_name=self._config_name, overrides=self._search_path
+        """Members of ``group``; none if there is no such group. An experiment in a folder is ``folder/name``."""
+        members = self._options(group, ObjectType.CONFIG)
+        if group.partition("/")[0] == "experiment":  # what lies in the folders of other groups are groups of their own
+            for folder in self._options(group, ObjectType.GROUP):
+                members += [f"{folder}/{member}" for member in self.members(f"{group}/{folder}")]
+        return sorted(members)
+
+    def _options(self, group: str, kind: ObjectType) -> list[str]:
+        return self.loader.get_group_options(
+            group, results_filter=kind, config_name=self._config_name, overrides=self._search_path
         )
 
 
@@ -84,13 +100,19 @@ def visible_groups(config_name: str, overrides: Iterable[Override]) -> Iterator[
         yield Groups(config_name, search_path)
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
-    """Read overrides; raises UserError for one that has no ``KEY=VALUE`` form."""
+def parse(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Read overrides; raises UserError for one that has no ``KEY=VALUE`` form.
+
+    Args:
+        overrides: As typed.
+        loader: Finds what ``key=glob(...)`` stands for; without it such sweeps cannot be enumerated.
+    """
     parser = OverridesParser.create()
     parsed = []
     for override in overrides:
         try:
             parsed.append(parser.parse_override(override))
+            parsed[-1].config_loader = loader
         except HydraException as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"cannot read the override {override!r}: {reason}\nExpected KEY=VALUE.") from None
@@ -102,7 +124,7 @@ def _compose(config_name: str, overrides: Iterable[Override]) -> DictConfig:
     for override in overrides:
         line = str(override.input_line)
         if override.is_sweep_override():
-            line = f"{line.split('=', 1)[0]}={next(override.sweep_string_iterator())}"
+            line = f"{line.split('=', 1)[0]}={_values_as_text(override)[0]}"
         lines.append(line)
     try:
         return compose(config_name, overrides=lines, return_hydra_config=True)
@@ -110,9 +132,37 @@ def _compose(config_name: str, overrides: Iterable[Override]) -> DictConfig:
         raise UserError(str(error).strip()) from None
 
 
+def _values_as_text(sweep: Override) -> list[str]:
+    """Values of a sweep as they would be typed one by one; of an interval, which optimisers search, its start."""
+    value = sweep.value()
+    if isinstance(value, IntervalSweep):
+        return [str(value.start)]
+    values = list(sweep.sweep_string_iterator())
+    if not values:
+        raise UserError(f"{sweep.input_line}: nothing to sweep over")
+    return values
+
+
+def _swept_by_config(config: DictConfig, groups: Groups, typed: Iterable[Override]) -> list[Override]:
+    """Overrides in ``hydra.sweeper.params`` of a composed config, but those of the same key that were ``typed``."""
+    keys = {override.key_or_group for override in typed}
+    params = config.hydra.sweeper.get("params") or {}
+    swept = parse([f"{key}={value}" for key, value in params.items()], groups.loader)
+    return [override for override in swept if override.key_or_group not in keys]
+
+
+def _check_name_of_sweep(overrides: Iterable[Override]) -> None:
+    """Refuse a sweep over experiments whose folder has no name."""
+    typed = {override.key_or_group: override for override in overrides}
+    if "experiment" in typed and typed["experiment"].is_sweep_override() and "name" not in typed:
+        raise UserError(
+            f"{typed['experiment'].input_line}: a sweep over experiments needs a name for its folder, e.g. name=compare"
+        )
+
+
 def _members(override: Override) -> list[str]:
     """Names that a group override chooses: one, a list, or those of a sweep."""
-    values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    values = _values_as_text(override) if override.is_sweep_override() else [override.value()]
     flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
     return [str(item) for item in flat if item is not None]
 
@@ -143,7 +193,8 @@ def _check_keys(groups: Groups, config: DictConfig, overrides: Iterable[Override
             siblings = [f"{prefix}{name}" for name in map(str, node)] + ([] if parent else groups.names())
         else:
             siblings = [str(name) for name in config]
-        near = siblings + [name for name, _ in _flatten(config) if name.rpartition(".")[2] == leaf]
+        elsewhere = [name for name, _ in _flatten(config) if not name.startswith("hydra.")]
+        near = siblings + [name for name in elsewhere if name.rpartition(".")[2] == leaf]
         raise UserError(
             _unknown(key, key, near, "keys there")
             + f"\nTo add a key that the config does not have, write +{override.input_line}"
@@ -155,15 +206,22 @@ def _check_values(defaults: DictConfig, overrides: Iterable[Override]) -> None:
     for override in overrides:
         default = OmegaConf.select(defaults, override.key_or_group, throw_on_resolution_failure=False)
         kind = _KINDS.get(type(default))
-        if kind is None or override.is_sweep_override():
+        if kind is None:
             continue
-        value = override.value()
-        if isinstance(value, bool) or (isinstance(value, str) and value != "auto" and "${" not in value):
-            fits = isinstance(value, bool) and isinstance(default, bool)
-        else:
-            fits = not (isinstance(default, int) and isinstance(value, float))
-        if not fits:
-            raise UserError(f"{override.key_or_group}: expected {kind}, such as the default {default}; found {value!r}")
+        is_enumerable = override.is_sweep_override() and override.is_discrete_sweep()
+        values = list(override.sweep_iterator()) if is_enumerable else [override.value()]
+        for value in values:
+            if not _fits(value, default):
+                raise UserError(
+                    f"{override.key_or_group}: expected {kind}, such as the default {default}; found {value!r}"
+                )
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether ``value`` is of the kind of ``default``."""
+    if isinstance(value, bool) or (isinstance(value, str) and value != "auto" and "${" not in value):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return not (isinstance(default, int) and isinstance(value, float))
 
 
 def _check_missing(config: DictConfig) -> None:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,20 +16,19 @@ import lightning as L
 import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from src.callbacks.benchmarks import BenchmarkCallback
 from src.callbacks.checkpoint_io import AtomicCheckpointIO
 from src.callbacks.loggers import RunCSVLogger, log_report
-from src.datamodules.face_datamodule import Benchmark, FaceDataModule
+from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
-from src.eval.collector import Collected
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.environment import collect_environment
 from src.eval.figures.pairs import hard_pairs_figure
 from src.eval.report import Run, write_report
 from src.eval.results import Results, write_run_results
 from src.eval.score import BenchmarkScore
+from src.eval.scoring import Evaluated, score_benchmarks
 from src.eval.table import print_results
 from src.models.embedding_module import EmbeddingModule
 
@@ -40,10 +39,13 @@ __all__ = [
     "check_monitor",
     "describe_results",
     "evaluate",
+    "evaluate_reference",
     "first_step_of",
-    "score",
     "write_outputs",
 ]
+
+REFERENCE = "backbone"
+"""Label of the row of what a method's embeddings are compared with."""
 
 # Lightning reports each absent accelerator and its own product on every start.
 for _name in ("lightning.pytorch", "lightning.fabric"):
@@ -53,6 +55,8 @@ warnings.filterwarnings("ignore", r"Experiment logs directory .* is not empty")
 warnings.filterwarnings("ignore", r"Checkpoint directory .* is not empty")
 # Every process logs the same metrics: see BenchmarkCallback.
 warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\(.*sync_dist=True")
+# A frozen backbone stays in evaluation mode.
+warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode at the start of training")
 # All embeddings may come from the cache.
 warnings.filterwarnings("ignore", r"Total length of `list` across ranks is zero")
 warnings.filterwarnings("ignore", r".*number of training batches .* is smaller than the logging interval")
@@ -132,12 +136,51 @@ def evaluate(
         cache: Where embeddings are looked up and kept; by default nowhere.
     """
     start = time.perf_counter()
-    callback = next(c for c in trainer.callbacks if isinstance(c, BenchmarkCallback))  # type: ignore[attr-defined]
+    callback = _benchmark_callback(trainer)
     callback.cache = cache
     trainer.validate(module, datamodule=datamodule, verbose=False)
-    scores = score(datamodule.benchmarks, callback.collected, config.bootstrap) if trainer.is_global_zero else {}
+    scores: dict[str, BenchmarkScore] = {}
+    if trainer.is_global_zero:
+        scores = score_benchmarks(
+            datamodule.benchmarks, callback.collected, config.bootstrap, unprotected=callback.unprotected
+        )
     scores = trainer.strategy.broadcast(scores)
     return describe_results(config, trainer, scores, label=label, checkpoint=checkpoint, start=start)
+
+
+def evaluate_reference(
+    config: DictConfig,
+    trainer: L.Trainer,
+    module: EmbeddingModule,
+    datamodule: FaceDataModule,
+    cache: EmbeddingCache | None,
+) -> list[Results]:
+    """Evaluate what ``module`` is to be compared with; what is evaluated later is compared with that.
+
+    Args:
+        config: As of `evaluate`, like the next ones.
+        trainer: Has a `BenchmarkCallback`.
+        module: Names its reference.
+        datamodule: Holds the benchmarks.
+        cache: Where embeddings are looked up and kept; None: nowhere.
+
+    Returns:
+        Its row; none if there is nothing to compare with.
+    """
+    callback = _benchmark_callback(trainer)
+    callback.unprotected = None
+    reference = module.reference()
+    if reference is None:
+        return []
+    row = evaluate(
+        config, trainer, reference, datamodule, label=REFERENCE, checkpoint=module.backbone_file, cache=cache
+    )
+    callback.unprotected = Evaluated(callback.collected, row.scores)
+    return [row]
+
+
+def _benchmark_callback(trainer: L.Trainer) -> BenchmarkCallback:
+    return next(c for c in trainer.callbacks if isinstance(c, BenchmarkCallback))  # type: ignore[attr-defined]
 
 
 def describe_results(
@@ -160,18 +203,6 @@ def describe_results(
     )
 
 
-def score(
-    benchmarks: Mapping[str, Benchmark], collected: Mapping[str, Collected], resamples: int
-) -> dict[str, BenchmarkScore]:
-    """Score every benchmark, with bootstrap intervals of so many ``resamples``."""
-    scores = {}
-    with Console(stderr=True).status("") as status:
-        for name, benchmark in benchmarks.items():
-            status.update(f"scoring {name}")
-            scores[name] = benchmark.score(collected[name], resamples)
-    return scores
-
-
 def write_outputs(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule, rows: Sequence[Results]) -> None:
     """Write results, figures and the report page, tell the loggers, and print the table.
 
@@ -183,15 +214,17 @@ def write_outputs(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataMo
         datamodule: Has the images of the hardest pairs.
         rows: Of the table, e.g. untrained and trained; the last one is the run's result.
     """
-    output = Path(config.paths.output_dir)
-    write_run_results(output, rows)
+    folder = Path(config.paths.output_dir)
+    write_run_results(folder, rows)
     result = rows[-1]
     for name, benchmark in datamodule.benchmarks.items():
-        hard_pairs_figure(output / "figures", name, result.label, result.scores[name], benchmark.images())
-    run = Run(output, rows, _command(), OmegaConf.to_yaml(config, resolve=True))
-    report = write_report(output / "report" / "index.html", [run], output / "figures")
+        hard_pairs_figure(folder / "figures", name, result.label, result.scores[name], benchmark.images())
+    run = Run(folder, rows, _command(), OmegaConf.to_yaml(config, resolve=True))
+    report = write_report(folder / "report" / "index.html", [run], folder / "figures")
     log_report(trainer.loggers, report.results, report.figures)
     print_results(report.results)
+    for output in config.outputs.values():
+        instantiate(output)(rows)
     print(f"Report: {report.page}")
 
 

@@ -11,18 +11,21 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
+from src.apps.comparison import compare
 from src.apps.run import (
     build_datamodule,
     build_trainer,
     can_train,
     check_monitor,
     evaluate,
+    evaluate_reference,
     first_step_of,
     write_outputs,
 )
 from src.apps.run_folder import find_checkpoint
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
+from src.eval.embedding_cache import EmbeddingCache
 from src.eval.pictures import image_grid
 from src.eval.report import IMAGES
 from src.eval.results import Results, read_results, results_file, write_results
@@ -45,6 +48,8 @@ def train(config: DictConfig) -> float:
     Raises:
         UserError: Something in the config or the data is wrong; raised before training.
     """
+    if "methods" in config:
+        return compare(config)
     if not can_train(config):
         raise UserError(f"experiment {config.name} only evaluates: use `python eval.py` with the same arguments")
     output = Path(config.paths.output_dir)
@@ -55,10 +60,10 @@ def train(config: DictConfig) -> float:
     check_monitor(config.monitor, datamodule)
     module: EmbeddingModule = instantiate(config.model)
     module.save_hyperparameters(OmegaConf.to_container(config, resolve=True))
-    if config.init_from is not None and checkpoint is None:
+    if config.init_from is not None:
         module.load_backbone(config.init_from)
-    rows = []
-    if config.evaluate_untrained:
+    rows = evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))
+    if config.evaluate_untrained and not rows:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))
     log.info("%s images of %s people", f"{datamodule.num_samples:,}", f"{datamodule.num_classes:,}")
     trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
@@ -68,14 +73,15 @@ def train(config: DictConfig) -> float:
     final = evaluate(config, trainer, module, datamodule, label="last", checkpoint=last)
     best = _best_checkpoint(trainer)
     if best is not None and first_step_of(best) != trainer.global_step:
-        module.load_backbone(best)
+        module.load_trained(best)
         rows.append(evaluate(config, trainer, module, datamodule, label="best", checkpoint=best))
     rows.append(final)
     if trainer.is_global_zero:
         _draw_training_images(datamodule, output)
         write_outputs(config, trainer, datamodule, rows)
     _, benchmark, metric = config.monitor.split("/")
-    return final.metrics[benchmark][metric]
+    score = final.scores[benchmark]
+    return (score.metrics | score.privacy)[metric]
 
 
 def _checkpoint_to_continue(config: DictConfig, output: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from src.eval.collector import Collected, Collector
 from src.eval.embedding_cache import EmbeddingCache
+from src.eval.scoring import Evaluated, score_benchmarks
 
 if TYPE_CHECKING:
     from src.models.embedding_module import EmbeddingModule
@@ -22,21 +24,24 @@ log = logging.getLogger(__name__)
 
 
 class BenchmarkCallback(L.Callback):
-    """Collects the embeddings of a validation epoch; during training, scores them and logs the metrics.
+    """Collects the embeddings of a validation epoch; during training, scores them all and logs the metrics.
 
     The datamodule holds the benchmarks and yields one validation loader for each that is not in `collected` yet, in the
     same order; the module's ``validation_step`` returns ``index``, ``embedding`` and ``flipped`` of a batch. Every
-    process embeds its share of the images, and what is collected is joined once. Metrics are logged as
-    ``val/BENCHMARK/METRIC``.
+    process embeds its share of the images, and what is collected is joined once. Metrics and privacy metrics are logged
+    as ``val/BENCHMARK/METRIC``.
 
     Attributes:
         cache: Where embeddings are looked up and kept by ``trainer.validate``; None: nowhere.
         collected: What the latest ``trainer.validate`` collected, by benchmark name.
+        unprotected: What was evaluated before protection, for the metrics that compare with it; None: they are not
+            logged. Only the first process needs it.
     """
 
     def __init__(self) -> None:
         self.cache: EmbeddingCache | None = None
         self.collected: dict[str, Collected] = {}
+        self.unprotected: Evaluated | None = None
         self._collectors: dict[str, Collector] = {}
         self._origins: dict[str, dict[str, str]] = {}
 
@@ -72,24 +77,28 @@ class BenchmarkCallback(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Join what was collected; score it in training, keep it otherwise."""
         processes = _Processes(trainer.strategy)
-        for name, collector in self._collectors.items():
-            collected = collector.collect(processes)
-            if trainer.state.fn == TrainerFn.FITTING:
-                self._log_score(trainer, pl_module, name, collected)
-                continue
-            self.collected[name] = collected
-            if self.cache is not None and trainer.is_global_zero:
-                self.cache.store(self._origins[name], collected)
+        collected = {name: collector.collect(processes) for name, collector in self._collectors.items()}
         self._collectors = {}
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._log_scores(trainer, pl_module, collected)
+            return
+        self.collected |= collected
+        if self.cache is not None and trainer.is_global_zero:
+            for name, embeddings in collected.items():
+                self.cache.store(self._origins[name], embeddings)
 
-    def _log_score(self, trainer: L.Trainer, pl_module: L.LightningModule, name: str, collected: Collected) -> None:
+    def _log_scores(self, trainer: L.Trainer, pl_module: L.LightningModule, collected: Mapping[str, Collected]) -> None:
         """Score by the first process; the others are handed the metrics, which choose the best checkpoint."""
         metrics: dict[str, float] = {}
         if trainer.is_global_zero:
-            benchmark = trainer.datamodule.benchmarks[name]  # type: ignore[attr-defined]
-            metrics = benchmark.score(collected).metrics
-        metrics = trainer.strategy.broadcast(metrics)
-        pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.items()})
+            benchmarks = trainer.datamodule.benchmarks  # type: ignore[attr-defined]
+            scores = score_benchmarks(benchmarks, collected, unprotected=self.unprotected, show_progress=False)
+            metrics = {
+                f"val/{name}/{metric}": value
+                for name, score in scores.items()
+                for metric, value in (score.metrics | score.privacy).items()
+            }
+        pl_module.log_dict(trainer.strategy.broadcast(metrics))
 
     def _look_up(self, cache: EmbeddingCache) -> dict[str, Collected]:
         found = {}

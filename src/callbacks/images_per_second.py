@@ -29,7 +29,7 @@ class ImagesPerSecond(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log the rate over the window that ends with this batch."""
-        self._finished.append((time.perf_counter(), len(batch["image"])))
+        self._finished.append((time.perf_counter(), len(batch["key"])))
         if len(self._finished) < 2:
             return
         seconds = self._finished[-1][0] - self._finished[0][0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -24,6 +25,7 @@ __all__ = [
     "ImageSource",
     "NumberedImage",
     "NumberedImages",
+    "first_copies",
 ]
 
 FILLER = -1
@@ -42,6 +44,9 @@ class NumberedImage(TypedDict):
 
 class NumberedImages(Protocol):
     """All images of a benchmark; the one at an index has that number."""
+
+    to_embed: np.ndarray
+    """Numbers of the images to embed, int64; the others are copies of these."""
 
     def __len__(self) -> int:
         """Their number N."""
@@ -62,6 +67,9 @@ class ImageSource(Protocol):
 
     def digest(self) -> bytes:
         """Bytes that change when the image does."""
+
+    def identity(self) -> Hashable:
+        """Something that only images with the same pixels share."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,10 @@ class EncodedImage:
     def digest(self) -> bytes:
         """SHA-256 of the content."""
         return hashlib.sha256(self.content).digest()
+
+    def identity(self) -> Hashable:
+        """The content."""
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,10 @@ class ImageFile:
         facts = f"{self.path.parent.name}/{self.path.name} {status.st_size} {status.st_mtime_ns} ".encode()
         return facts if self.landmarks is None else facts + self.landmarks.numpy().tobytes()
 
+    def identity(self) -> Hashable:
+        """The path and how it is cropped."""
+        return self.path, None if self.landmarks is None else self.landmarks.numpy().tobytes(), self.lfw_crop
+
 
 class EvaluationImages(Dataset[NumberedImage]):
     """The images of a benchmark, decoded one by one.
@@ -140,11 +156,14 @@ class EvaluationImages(Dataset[NumberedImage]):
     Args:
         images: Where they come from.
         size: Side of the images that the network takes, in pixels.
+        copy_of: int64 [N], the number of the first image with the same pixels for each, see `first_copies`; those are
+            the ones to embed. None: all are.
     """
 
-    def __init__(self, images: Sequence[ImageSource], size: int) -> None:
+    def __init__(self, images: Sequence[ImageSource], size: int, copy_of: np.ndarray | None = None) -> None:
         self.images = images
         self.size = size
+        self.to_embed = np.arange(len(images)) if copy_of is None else np.unique(copy_of)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -154,8 +173,14 @@ class EvaluationImages(Dataset[NumberedImage]):
         return NumberedImage(image=self.images[index].load(self.size), index=index)
 
 
+def first_copies(images: Sequence[ImageSource]) -> np.ndarray:
+    """For each image the number of the first one with the same pixels, int64 [N]; pairs repeat many of theirs."""
+    first: dict[Hashable, int] = {}
+    return np.array([first.setdefault(image.identity(), number) for number, image in enumerate(images)], np.int64)
+
+
 class ImageShare(Dataset[NumberedImage]):
-    """What one of several processes embeds: every `world_size`-th image, each image in exactly one share.
+    """What one of several processes embeds: every `world_size`-th image to embed, each in exactly one share.
 
     All shares have the same length, since strategies such as FSDP need equally many batches everywhere: the last item
     of some is a filler with the index `FILLER`.
@@ -172,11 +197,11 @@ class ImageShare(Dataset[NumberedImage]):
         self.world_size = world_size
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.world_size)
+        return -(-len(self.images.to_embed) // self.world_size)
 
     def __getitem__(self, position: int) -> NumberedImage:
         """Load the image at a position of this share."""
-        index = self.rank + position * self.world_size
-        if index < len(self.images):
-            return self.images[index]
+        place = self.rank + position * self.world_size
+        if place < len(self.images.to_embed):
+            return self.images[int(self.images.to_embed[place])]
         return NumberedImage(image=self.images[0]["image"], index=FILLER)

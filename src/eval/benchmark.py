@@ -9,9 +9,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from src.datamodules.evaluation_images import EvaluationImages
+from src.datamodules.evaluation_images import EvaluationImages, first_copies
 from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError, check_choice
 from src.eval.bootstrap import Interval, interval, resample_accuracy, verification_intervals
@@ -19,7 +20,7 @@ from src.eval.collector import Collected, EmbeddingCollector
 from src.eval.operating_points import exponent
 from src.eval.score import BenchmarkScore, HardPair, ScoreCurves
 from src.eval.score_curves import hardest, score_histogram, thin_curve
-from src.eval.verification import FARS, VerificationResult, verify
+from src.eval.verification import FARS, Compare, VerificationResult, verify
 
 __all__ = ["Flip", "VerificationBenchmark", "combine_views", "fingerprint"]
 
@@ -59,7 +60,12 @@ class VerificationBenchmark:
 
     def images(self) -> EvaluationImages:
         """Images to embed; those of pair i are number 2i and 2i + 1."""
-        return EvaluationImages(self.pairs.images, self.size)
+        return EvaluationImages(self.pairs.images, self.size, self.copy_of)
+
+    @cached_property
+    def copy_of(self) -> NDArray[np.int64]:
+        """For each image the first one with the same pixels, which alone is embedded, int64 [2P]."""
+        return first_copies(self.pairs.images)
 
     @property
     def fingerprint(self) -> str:
@@ -69,10 +75,7 @@ class VerificationBenchmark:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that `score` gives."""
-        names = ["accuracy", "accuracy_std", "accuracy_stderr", "threshold", "eer", "auc"]
-        names += ["val@1e-3", "val_std@1e-3", "val_far@1e-3"]
-        names += [f"{rate}@{exponent(far)}" for far in FARS for rate in ("tar", "far", "tar_strict")]
-        return (*names, "embedding_norm") if self.flip == "none" else (*names, "embedding_norm", "accuracy_noflip")
+        return _metric_names(self.flip)
 
     @property
     def needs_mirror_images(self) -> bool:
@@ -81,14 +84,15 @@ class VerificationBenchmark:
 
     def collector(self) -> EmbeddingCollector:
         """Collector of the embeddings of one extraction."""
-        return EmbeddingCollector(len(self.pairs.images), self.pairs.name)
+        return EmbeddingCollector(len(self.copy_of), self.pairs.name, self.copy_of)
 
-    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
+    def score(self, collected: Collected, resamples: int = 0, compare: Compare | None = None) -> BenchmarkScore:
         """Judge the embeddings of all images.
 
         Args:
             collected: By `collector`: raw embeddings, with mirror images unless ``flip`` is ``"none"``.
             resamples: Number of bootstrap resamples; 0 for no intervals.
+            compare: Gives the similarity of two templates; by default their cosine.
 
         Returns:
             The metrics `metric_names`, intervals of the accuracy, error rates and true accept rates, and curves.
@@ -96,8 +100,11 @@ class VerificationBenchmark:
         Raises:
             UserError: Their number is not that of the images, or mirror images are missing.
         """
-        compared = combine_views(collected, self.flip, len(self.pairs.images), self.pairs.name)
-        result = self._verify(compared)
+        return self._describe(self._verify(collected, self.flip, compare), collected, resamples, compare)
+
+    def _describe(
+        self, result: VerificationResult, collected: Collected, resamples: int, compare: Compare | None
+    ) -> BenchmarkScore:
         views = torch.cat([collected[name] for name in sorted(collected)])
         values = {
             "accuracy": result.accuracy,
@@ -114,12 +121,13 @@ class VerificationBenchmark:
         for point in result.operating_points:
             values |= point.metrics
         if self.flip != "none":
-            values["accuracy_noflip"] = self._verify(collected["original"]).accuracy
-        metrics = {name: values[name] for name in self.metric_names}
+            values["accuracy_noflip"] = self._verify(collected, "none", compare).accuracy
+        metrics = {name: values[name] for name in _metric_names(self.flip)}
         return BenchmarkScore(metrics, self._intervals(result, resamples) if resamples else {}, _curves(result))
 
-    def _verify(self, embeddings: Tensor) -> VerificationResult:
-        return verify(embeddings[0::2], embeddings[1::2], self.pairs.same, self.pairs.folds)
+    def _verify(self, collected: Collected, flip: Flip, compare: Compare | None) -> VerificationResult:
+        templates = combine_views(collected, flip, len(self.pairs.images), self.pairs.name)
+        return verify(templates[0::2], templates[1::2], self.pairs.same, self.pairs.folds, compare)
 
     def _intervals(self, result: VerificationResult, resamples: int) -> dict[str, Interval]:
         generator = np.random.default_rng(0)
@@ -127,6 +135,13 @@ class VerificationBenchmark:
         accuracies = resample_accuracy(result.folds.accuracies, folds, resamples, generator)
         rates = verification_intervals(result.roc, result.operating_points, resamples, generator)
         return {"accuracy": interval(accuracies), **rates}
+
+
+def _metric_names(flip: Flip) -> tuple[str, ...]:
+    names = ["accuracy", "accuracy_std", "accuracy_stderr", "threshold", "eer", "auc"]
+    names += ["val@1e-3", "val_std@1e-3", "val_far@1e-3"]
+    names += [f"{rate}@{exponent(far)}" for far in FARS for rate in ("tar", "far", "tar_strict")]
+    return (*names, "embedding_norm") if flip == "none" else (*names, "embedding_norm", "accuracy_noflip")
 
 
 def _curves(result: VerificationResult) -> ScoreCurves:

@@ -72,11 +72,14 @@ class EmbeddingCollector:
     Args:
         count: Number of images N.
         name: Of the benchmark, for messages.
+        copy_of: int64 [N], the image whose embedding stands for each where that one alone was embedded, see
+            `src.datamodules.evaluation_images.first_copies`; None: every image stands for itself.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, copy_of: NDArray[np.int64] | None = None) -> None:
         self._count = count
         self._name = name
+        self._copy_of = torch.arange(count) if copy_of is None else torch.from_numpy(copy_of)
         self._batches: list[tuple[Tensor, ...]] = []
 
     def add(self, index: Tensor, original: Tensor, flipped: Tensor | None) -> None:
@@ -90,18 +93,24 @@ class EmbeddingCollector:
             raise UserError(f"{self._name}: no image was embedded; validate on all batches (limit_val_batches=1.0)")
         index, *views = (processes.rows(torch.cat(parts)) for parts in zip(*self._batches, strict=True))
         embedded = index[index >= 0]
-        if not torch.equal(embedded.sort().values, torch.arange(self._count)):
-            raise UserError(
-                f"{self._name}: {len(embedded)} embeddings for {self._count} images; "
-                "validate on all batches (trainer.limit_val_batches=1.0)"
-            )
+        stands_for = self._stands_for(embedded)
         collected = {}
         for view_name, view in zip(("original", "flipped"), views, strict=False):
             ordered = torch.empty(self._count, view.shape[1])
             ordered[embedded] = view[index >= 0]
             check_finite(ordered.numpy(), f"{self._name}: embeddings")
-            collected[view_name] = ordered
+            collected[view_name] = ordered[stands_for]
         return collected
+
+    def _stands_for(self, embedded: Tensor) -> Tensor:
+        """For each image the one whose embedding it takes, int64 [N]."""
+        for stands_for in (torch.arange(self._count), self._copy_of):
+            if torch.equal(embedded.sort().values, stands_for.unique()):
+                return stands_for
+        raise UserError(
+            f"{self._name}: {len(embedded)} embeddings for {len(self._copy_of.unique())} images; "
+            "validate on all batches (trainer.limit_val_batches=1.0)"
+        )
 
 
 def check_finite(embeddings: NDArray[np.floating], name: str) -> None:

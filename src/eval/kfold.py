@@ -30,12 +30,14 @@ class FoldResult:
     Attributes:
         accuracies: [k] share of right decisions in each fold.
         thresholds: [k] distance below which a pair is accepted, chosen on the other folds.
+        accepted: bool [P], decision on every pair at the threshold of its fold.
         tpr: [T] true positive rate at the candidate thresholds, mean over the folds.
         fpr: [T] false positive rate.
     """
 
     accuracies: Array
     thresholds: Array
+    accepted: NDArray[np.bool_]
     tpr: Array
     fpr: Array
 
@@ -90,6 +92,7 @@ def fold_accuracy(
     return FoldResult(
         accuracies=right[np.arange(n_folds), best] / pairs.sum(axis=1),
         thresholds=thresholds[best],
+        accepted=distances < thresholds[best][_fold_of_pair(len(distances), n_folds)],
         tpr=rates[:, 1].mean(axis=0),
         fpr=rates[:, 0].mean(axis=0),
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from src.eval.figures.canvas import Figure, read_figure
-from src.eval.figures.draw import benchmark_figures, overview_figures
+from src.eval.figures.draw import benchmark_figures, overview_figures, privacy_figures
 from src.eval.figures.pairs import hard_pairs_path
 from src.eval.figures.training import training_figures
-from src.eval.results import Results, benchmark_names
+from src.eval.report_cards import cards_of_rows, cards_of_runs
+from src.eval.results import Results, benchmark_names, privacy_names
 from src.eval.table import (
     TextTable,
     combination_tables,
-    format_metric,
-    headline_metrics,
-    metric_title,
     metrics_table,
+    privacy_summary_table,
     privacy_tables,
     summary_table,
 )
@@ -43,12 +41,14 @@ class Run:
         rows: At least one, e.g. untrained and trained; the last one is the run's result.
         command: The command line that made it; empty if it is not known.
         config_text: Its config as YAML; empty if it is not known.
+        label: Its name beside other runs; empty for that of its folder.
     """
 
     folder: Path
     rows: Sequence[Results]
     command: str
     config_text: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,21 @@ def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
         for name in benchmark_names(results)
     ]
     overview = overview_figures(figures, results)
+    details = privacy_tables(results)
+    privacy = [
+        _Section(name, privacy_figures(figures, name, results), [], details[name]) for name in privacy_names(results)
+    ]
     training = _training(runs[0], figures) if len(runs) == 1 else []
     images = _pictures(runs[0]) if len(runs) == 1 else []
     html = _template().render(
         heading=results[-1].experiment if len(runs) == 1 else f"{len(runs)} runs side by side",
         results=results,
-        cards=_cards_of_rows(results) if len(runs) == 1 else _cards_of_runs(results),
+        cards=cards_of_rows(results) if len(runs) == 1 else cards_of_runs(results),
         summary=summary_table(results),
         overview=overview,
         sections=sections,
-        privacy=privacy_tables(results).values(),
+        privacy_summary=privacy_summary_table(results),
+        privacy=privacy,
         training=training,
         images=images,
         environment=_environment(results if len(runs) > 1 else results[-1:]),
@@ -113,12 +118,12 @@ def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
     )
     with atomic_write(page, "w") as file:
         file.write(html)
-    of_benchmarks = [figure for section in sections for figure in section.figures]
+    of_benchmarks = [figure for section in [*privacy, *sections] for figure in section.figures]
     return Report(page, results, [*overview, *of_benchmarks, *training, *images])
 
 
 def _side_by_side(runs: Sequence[Run]) -> list[Results]:
-    names = [run.folder.resolve().name for run in runs]
+    names = [run.label or run.folder.resolve().name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.folder) for run in runs]
     return [replace(run.rows[-1], label=name) for run, name in zip(runs, names, strict=True)]
@@ -147,41 +152,6 @@ def _training(run: Run, figures: Path) -> list[Figure]:
 
 def _pictures(run: Run) -> list[Figure]:
     return [read_figure(path) for path in sorted((run.folder / "figures").glob(IMAGES.format("*")))]
-
-
-def _cards_of_rows(results: Sequence[Results]) -> list[dict[str, str]]:
-    """Headline numbers of the last row, compared with those of the first."""
-    first, final = results[0], results[-1]
-    cards = []
-    for name, metric, values in _headlines(results):
-        if final.label in values:
-            compared = first.label in values and first is not final
-            note = f"{first.label}: {values[first.label]}" if compared else ""
-            cards.append({"title": f"{name} {metric_title(metric)}", "value": values[final.label], "note": note})
-    for name, metrics in final.privacy.items():
-        metric, value = next(iter(metrics.items()))
-        cards.append({"title": name, "value": format_metric(metric, value), "note": metric})
-    return [*cards, {"title": "evaluation", "value": f"{final.seconds:.1f} s", "note": "wall-clock time"}]
-
-
-def _cards_of_runs(results: Sequence[Results]) -> list[dict[str, str]]:
-    """The best headline number on each benchmark, and whose it is."""
-    cards = []
-    for name, metric, values in _headlines(results):
-        rows = [row for row in results if row.label in values]
-        if rows:
-            best = max(rows, key=lambda row: row.metrics[name][metric]).label
-            cards.append({"title": f"{name} {metric_title(metric)}", "value": values[best], "note": f"best: {best}"})
-    return cards
-
-
-def _headlines(results: Sequence[Results]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Name of each benchmark, its first headline metric, and that metric's text by row, where it is known."""
-    for name in benchmark_names(results):
-        for metric in headline_metrics(results, name)[:1]:
-            values = {row.label: row.metrics.get(name, {}).get(metric, math.nan) for row in results}
-            texts = {label: f"{format_metric(metric, v)} %" for label, v in values.items() if not math.isnan(v)}
-            yield name, metric, texts
 
 
 def _environment(results: Sequence[Results]) -> dict[str, list[str]]:

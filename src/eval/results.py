@@ -49,7 +49,6 @@ class Results:
         seconds: Wall-clock time of the evaluation.
         environment: As `src.eval.environment.collect_environment` describes it.
         scores: Score by benchmark.
-        privacy: Metrics by privacy evaluation.
     """
 
     experiment: str
@@ -58,12 +57,16 @@ class Results:
     seconds: float
     environment: dict[str, Any]
     scores: dict[str, BenchmarkScore]
-    privacy: Metrics = field(default_factory=dict)
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics by benchmark."""
-        return {name: score.metrics for name, score in self.scores.items()}
+        """Metrics by benchmark; one that measures nothing but privacy is left out."""
+        return {name: score.metrics for name, score in self.scores.items() if score.metrics or not score.privacy}
+
+    @property
+    def privacy(self) -> Metrics:
+        """Privacy metrics by benchmark, of those that measure it."""
+        return {name: score.privacy for name, score in self.scores.items() if score.privacy}
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,9 @@ def write_results(path: Path | str, results: Results, other_rows: Sequence[str] 
         other_rows=list(other_rows),
         intervals={
             name: {metric: (_none(low), _none(high)) for metric, (low, high) in score.intervals.items()}
-            for name, score in results.scores.items()
+            for name, score in _with_metrics(results).items()
         },
-        curves={name: score.curves for name, score in results.scores.items()},
+        curves={name: score.curves for name, score in _with_metrics(results).items()},
     )
     text = _to_text(asdict(content))
     with atomic_write(path, "w") as file:
@@ -163,11 +166,11 @@ def read_run_results(folder: Path | str) -> list[Results]:
 
 def benchmark_names(results: Sequence[Results]) -> list[str]:
     """Names of the benchmarks of any of the ``results``, those of the last one first."""
-    return list(dict.fromkeys(name for row in reversed(results) for name in row.scores))
+    return list(dict.fromkeys(name for row in reversed(results) for name in row.metrics))
 
 
 def privacy_names(results: Sequence[Results]) -> list[str]:
-    """Names of the privacy evaluations of any of the ``results``, those of the last one first."""
+    """Names of the benchmarks that measure privacy of any of the ``results``, those of the last one first."""
     return list(dict.fromkeys(name for row in reversed(results) for name in row.privacy))
 
 
@@ -179,6 +182,10 @@ def results_file(label: str) -> str:
 def safe_name(label: str) -> str:
     """``label`` without what a file name cannot hold."""
     return re.sub(r"[^\w.+-]+", "_", label)
+
+
+def _with_metrics(results: Results) -> dict[str, BenchmarkScore]:
+    return {name: results.scores[name] for name in results.metrics}
 
 
 def _row_files(labels: Iterable[str]) -> list[str]:
@@ -213,6 +220,8 @@ def _check_curves(curves: ScoreCurves, where: str) -> None:
         line = getattr(curves, name)
         if line is not None and not 0 < len(line[0]) == len(line[1]):
             raise ValueError(f"{where}.{name}: expected two lists of the same length, which is not 0")
+    if curves.projection is not None and len({len(values) for values in vars(curves.projection).values()}) > 1:
+        raise ValueError(f"{where}.projection: expected three lists of the same length")
     histogram = curves.histogram
     if histogram is not None:
         counts = {len(histogram.edges) - 1, len(histogram.genuine), len(histogram.impostor)}
@@ -221,6 +230,7 @@ def _check_curves(curves: ScoreCurves, where: str) -> None:
 
 
 def _to_results(file: _File, path: Path) -> Results:
+    metrics, privacy = _none_to_nan(file.benchmarks), _none_to_nan(file.privacy)
     return Results(
         experiment=file.experiment,
         label=_label_of(path) if file.label is None else file.label,
@@ -229,13 +239,13 @@ def _to_results(file: _File, path: Path) -> Results:
         environment=file.environment,
         scores={
             name: BenchmarkScore(
-                metrics,
+                metrics.get(name, {}),
                 {metric: (_nan(low), _nan(high)) for metric, (low, high) in file.intervals.get(name, {}).items()},
                 file.curves.get(name, ScoreCurves()),
+                privacy.get(name, {}),
             )
-            for name, metrics in _none_to_nan(file.benchmarks).items()
+            for name in metrics | privacy
         },
-        privacy=_none_to_nan(file.privacy),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["BenchmarkScore", "HardPair", "ScoreCurves", "ScoreHistogram"]
+__all__ = ["BenchmarkScore", "HardPair", "Projection", "ScoreCurves", "ScoreHistogram"]
 
 Line = tuple[list[float], list[float]]
 
@@ -42,6 +42,22 @@ class HardPair:
 
 
 @dataclass(frozen=True)
+class Projection:
+    """Templates in the plane, so that one sees how well a gender attacker tells them apart.
+
+    Attributes:
+        decision: [n] value by which a linear attacker that never met these people decides, in standard deviations;
+            male above 0.
+        component: [n] first principal component of the templates.
+        attribute: [n] gender: 0 female, 1 male.
+    """
+
+    decision: list[float]
+    component: list[float]
+    attribute: list[int]
+
+
+@dataclass(frozen=True)
 class ScoreCurves:
     """What a report draws of one benchmark; what does not apply is empty. All of it is plain JSON.
 
@@ -53,6 +69,7 @@ class ScoreCurves:
         histogram: Of the similarities.
         false_matches: Impostor pairs with the highest similarity, hardest first.
         false_non_matches: Genuine pairs with the lowest similarity, hardest first.
+        projection: Of templates, where gender was attacked.
     """
 
     roc: Line | None = None
@@ -62,6 +79,7 @@ class ScoreCurves:
     histogram: ScoreHistogram | None = None
     false_matches: list[HardPair] = field(default_factory=list)
     false_non_matches: list[HardPair] = field(default_factory=list)
+    projection: Projection | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +90,11 @@ class BenchmarkScore:
         metrics: Numbers by name; rates are fractions of 1, NaN means that the set is too small for the metric.
         intervals: Bootstrap confidence interval, low and high, of some of the metrics.
         curves: For figures.
+        privacy: What the embeddings give away about a person beside the identity, by name of metric; empty where the
+            benchmark does not measure it.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     curves: ScoreCurves = field(default_factory=ScoreCurves)
+    privacy: dict[str, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from src.eval.operating_points import OperatingPoint, RocCurve, far_operating_po
 
 __all__ = [
     "FARS",
+    "Compare",
     "VerificationResult",
     "l2_normalise",
     "squared_distances",
@@ -22,6 +24,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Similarities [P] in [-1, 1] of templates [P, D] to templates [P, D], as they are, not scaled."""
 
 FARS = (1e-3, 1e-2, 1e-1)
 """False accept rates that a set of 6,000 pairs can resolve."""
@@ -41,7 +46,7 @@ class VerificationResult:
         val: Validation rate at a false accept rate of 0.001.
         operating_points: True accept rates at `FARS`.
         folds: Accuracy and threshold of every fold.
-        scores: float64 [P] cosine similarities of the pairs.
+        scores: float64 [P] similarities of the pairs.
         same: bool [P], true for a genuine pair.
         roc: ROC curve of the scores.
     """
@@ -66,7 +71,11 @@ class VerificationResult:
 
 
 def verify(
-    a: ArrayLike | torch.Tensor, b: ArrayLike | torch.Tensor, same: ArrayLike | torch.Tensor, n_folds: int = 10
+    a: ArrayLike | torch.Tensor,
+    b: ArrayLike | torch.Tensor,
+    same: ArrayLike | torch.Tensor,
+    n_folds: int = 10,
+    compare: Compare | None = None,
 ) -> VerificationResult:
     """Judge pairs of embeddings.
 
@@ -75,6 +84,8 @@ def verify(
         b: [P, D] embeddings of the second face.
         same: bool [P], true for a genuine pair. The order of the pairs defines the folds.
         n_folds: Number of contiguous folds; 1 means that the threshold is chosen on the pairs it is judged on.
+        compare: Gives the similarities of the pairs; by default their cosine. Of a similarity s the distance is 2 - 2s,
+            as it is of unit vectors.
 
     Returns:
         Accuracy, threshold, error rates, scores and their ROC curve.
@@ -92,11 +103,14 @@ def verify(
     check_folds(labels, n_folds)
     for name, embeddings in (("a", first), ("b", second)):
         check_finite(embeddings, name)
-    first, second = l2_normalise(first), l2_normalise(second)
-    distances = squared_distances(first, second)
+    if compare is None:
+        first, second = l2_normalise(first), l2_normalise(second)
+        distances, scores = squared_distances(first, second), np.einsum("pd,pd->p", first, second)
+    else:
+        scores = _similarities(compare, first, second)
+        distances = 2 - 2 * scores
     folds = fold_accuracy(distances, labels, n_folds)
-    cosines = np.einsum("pd,pd->p", first, second)
-    roc = roc_curve(cosines, labels)
+    roc = roc_curve(scores, labels)
     k = len(folds.accuracies)
     return VerificationResult(
         accuracy=float(folds.accuracies.mean()),
@@ -108,7 +122,7 @@ def verify(
         val=val_at_far(distances, labels, n_folds=n_folds),
         operating_points=far_operating_points(roc, FARS),
         folds=folds,
-        scores=cosines,
+        scores=scores,
         same=labels,
         roc=roc,
     )
@@ -126,6 +140,16 @@ def squared_distances(a: Array, b: Array) -> Array:
     difference = a - b
     np.square(difference, out=difference)
     return difference.sum(axis=1)
+
+
+def _similarities(compare: Compare, first: Array, second: Array) -> Array:
+    scores = _float64(compare(torch.from_numpy(first), torch.from_numpy(second)))
+    if scores.shape != first.shape[:1] or not (np.abs(scores) <= 1 + 1e-6).all():
+        raise UserError(
+            f"compare: expected {len(first)} similarities in [-1, 1], found an array of shape {list(scores.shape)}"
+            + (f" from {scores.min():.3g} to {scores.max():.3g}" if scores.size else "")
+        )
+    return scores.clip(-1, 1)
 
 
 def _float64(array: ArrayLike | torch.Tensor) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from src.models.networks.weights import load_weights
+from src.models.networks.weights import fingerprint, load_weights
 
 __all__ = ["EmbeddingBatch", "EmbeddingModule"]
 
@@ -33,11 +32,15 @@ class EmbeddingModule(L.LightningModule):
     Args:
         backbone: Network from float32 [B, 3, S, S] in [-1, 1] RGB to raw embeddings [B, D]; it has the attribute
             ``embedding_size``.
+
+    Attributes:
+        backbone_file: Where `load_backbone` took the weights from that training starts with.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
+        self.backbone_file: str | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         """Raw embeddings [B, D] of images float32 [B, 3, S, S] in [-1, 1] RGB."""
@@ -50,17 +53,30 @@ class EmbeddingModule(L.LightningModule):
         return EmbeddingBatch(index=batch["index"], embedding=embedding, flipped=flipped)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the backbone: its structure, as its ``repr`` gives it, and its weights and buffers."""
-        digest = hashlib.sha256(repr(self.backbone).encode())
-        for name, tensor in self.backbone.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        """Hex digest of the network that embeds: its structure and its weights and buffers."""
+        return fingerprint(self.backbone)
+
+    def reference(self) -> EmbeddingModule | None:
+        """What this method's embeddings are to be compared with, such as those that it protects; None: nothing."""
+        return None
 
     def load_backbone(self, path: Path | str) -> None:
-        """Load the backbone's weights from a checkpoint of ours or a public file of weights.
+        """Load the backbone's weights, to start training from, from a checkpoint of ours or a public file of weights.
 
         Raises:
             UserError: The file is missing or holds another network.
+        """
+        load_weights(self.backbone, path)
+        self.backbone_file = str(Path(path).absolute())
+
+    def load_trained(self, path: Path | str, backbone_file: Path | str | None = None) -> None:
+        """Load all that embeds from a checkpoint of this method.
+
+        Args:
+            path: The checkpoint, or a public file of weights.
+            backbone_file: Where the parts that were not trained come from, if the checkpoint does not tell.
+
+        Raises:
+            UserError: A file is missing or holds another network.
         """
         load_weights(self.backbone, path)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from src.apps.command_line import expand_flags, refuse_flags
 from src.apps.overrides import CONF, check
@@ -31,6 +32,7 @@ REQUIRED = {
     "datamodule=shards": ["datamodule.source.root=here"],
     "datamodule=record": ["datamodule.source.path=here"],
     "datamodule=photographs": ["+photographs=here"],
+    "model/backbone=onnx": ["model.backbone.path=here"],
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],
     "experiment=embeddings": ["embeddings=here"],
@@ -57,12 +59,17 @@ MEMBERS = [
 ]
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+EXPERIMENTS = sorted(
+    path.relative_to(CONF / "experiment").with_suffix("").as_posix() for path in (CONF / "experiment").rglob("*.yaml")
+)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("command", ["train", "eval"])
-def test_every_experiment_composes(command: str, path: Path) -> None:
-    choice = f"experiment={path.stem}"
+def test_every_experiment_composes(command: str, name: str) -> None:
+    choice, path = f"experiment={name}", CONF / "experiment" / f"{name}.yaml"
     config = check(command, [choice, *REQUIRED.get(choice, [])])
-    assert config.name == path.stem
+    assert config.name.startswith(name.partition("/")[0])
     assert path.read_text().splitlines()[1].startswith("# "), "the first comment is the line that --help shows"
 
 
@@ -78,10 +85,10 @@ def test_every_source_trains(name: str) -> None:
     assert check("train", overrides).datamodule.source._target_.startswith("src.datamodules.sources.")
 
 
-def _missing_keys(source: str) -> list[str]:
-    text = (CONF / "source" / f"{source}.yaml").read_text()
-    base = _missing_keys("folder") if "- folder" in text else []
-    return base + [line.partition(":")[0] for line in text.splitlines() if "???" in line]
+def _missing_keys(source: str) -> set[str]:
+    config = OmegaConf.load(CONF / "source" / f"{source}.yaml")
+    bases = [base for base in config.get("defaults", []) if base != "_self_"]
+    return OmegaConf.missing_keys(config).union(*map(_missing_keys, bases))
 
 
 def test_unknown_experiment_names_the_nearest() -> None:
@@ -95,7 +102,7 @@ def test_unknown_group_member_lists_the_members() -> None:
 
 
 def test_unknown_member_in_a_list() -> None:
-    assert "Did you mean agedb_30?" in message("experiment=arcface", "benchmark=[lfw,agedb]")
+    assert "Did you mean agedb_30 or" in message("experiment=arcface", "benchmark=[lfw,agedb]")
 
 
 def test_unknown_key_names_the_nearest() -> None:
@@ -115,6 +122,77 @@ def test_missing_value_is_named() -> None:
 def test_sweep_values_are_checked() -> None:
     assert check("train", ["experiment=arcface", "loss=arcface,cosface", "seed=1,2"])
     assert "loss=cosfce" in message("experiment=arcface", "loss=arcface,cosfce")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "first"),
+    [
+        ("loss=glob(*face)", "src.losses.adaptive_heads.AdaFaceHead"),
+        ("loss=arcface,cosface", "src.losses.heads.ArcFaceHead"),
+    ],
+)
+def test_first_of_a_sweep_over_a_group_is_composed(sweep: str, first: str) -> None:
+    assert check("train", ["experiment=arcface", sweep]).loss._target_ == first
+
+
+def test_sweeps_over_ranges_and_intervals() -> None:
+    assert check("train", ["experiment=arcface", "seed=range(3,9)"]).seed == 3
+    assert check("train", ["experiment=arcface", "loss.margin=interval(0.25,1)"]).loss.margin == 0.25
+    assert "nothing to sweep over" in message("experiment=arcface", "loss=glob(x*)")
+
+
+def test_every_value_of_a_sweep_is_of_the_right_kind() -> None:
+    assert "loss.margin: expected a number, such as the default 0.3; found 'abc'" in message(
+        "experiment=arcface", "loss.margin=0.1,abc"
+    )
+
+
+def test_a_sweep_over_experiments_needs_a_name() -> None:
+    sweep = ["experiment=arcface,eigenfaces", "hydra.mode=MULTIRUN"]
+    assert "needs a name for its folder, e.g. name=compare" in message(*sweep)
+    assert check("train", [*sweep, "name=compare"]).name == "compare"
+    assert "Did you mean eigenfaces or" in message(
+        "experiment=arcface,eigenface", "hydra.mode=MULTIRUN", "name=compare"
+    )
+
+
+GRID = """\
+# @package _global_
+# A grid.
+defaults:
+  - /experiment/arcface
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      {params}
+"""
+
+
+def grid(folder: Path, params: str) -> list[str]:
+    (folder / "experiment" / "grids").mkdir(parents=True)
+    (folder / "experiment" / "grids" / "grid.yaml").write_text(GRID.format(params=params))
+    return [f"hydra.searchpath=[file://{folder}]", "experiment=grids/grid"]
+
+
+def test_a_config_may_be_a_multirun(tmp_path: Path) -> None:
+    overrides = grid(tmp_path, "loss.margin: 0.25,0.5")
+    config = check("train", overrides)
+    assert (config.hydra.mode.name, config.loss.margin) == ("MULTIRUN", 0.25)
+    assert check("train", [*overrides, "loss.margin=0.1,0.2"]).loss.margin == 0.1
+    assert "Did you mean grids/grid" in message(overrides[0], "experiment=grids/gird")
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ("loss.margim: 0.1,0.2", "loss.margim does not exist. Did you mean loss.margin or"),
+        ("loss.margin: 0.1,abc", "loss.margin: expected a number"),
+        ("loss: arcface,cosfce", "loss=cosfce does not exist. Did you mean cosface"),
+    ],
+)
+def test_mistakes_in_what_a_config_sweeps_over(params: str, expected: str, tmp_path: Path) -> None:
+    assert expected in message(*grid(tmp_path, params))
 
 
 def test_override_that_cannot_be_read() -> None:
@@ -153,8 +231,9 @@ def test_help_lists_experiments_and_overrides(script: str) -> None:
     result = run("--help", script=script)
     assert result.returncode == 0
     assert time.perf_counter() - start < 5
-    for path in (CONF / "experiment").glob("*.yaml"):
-        assert path.stem in result.stdout
+    listed = [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
+    for name in EXPERIMENTS:
+        assert name in listed
     assert "The overrides a person needs most" in result.stdout
     assert "--[no-]evaluate-untrained" in result.stdout
 

@@ -7,7 +7,8 @@ import pytest
 from support_results import results
 
 from src.apps import main
-from src.apps.report import read_run, run
+from src.apps.finished_run import read_run
+from src.apps.report import run
 from src.errors import UserError
 from src.eval.results import write_run_results
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from src.errors import UserError
 from src.eval.collector import Collected, EmbeddingCollector
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.score import BenchmarkScore
+from src.eval.scoring import Evaluated
 from src.models.embedding_module import EmbeddingModule
 
 
@@ -25,6 +28,7 @@ class Numbers(Dataset[NumberedImage]):
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.to_embed = np.arange(count)
 
     def __len__(self) -> int:
         return self.count
@@ -114,7 +118,7 @@ def test_embeddings_of_every_benchmark_are_collected(tmp_path: Path) -> None:
     assert not trainer.callback_metrics
 
 
-def test_training_scores_and_logs(tmp_path: Path) -> None:
+def train_one_epoch(tmp_path: Path, callback: BenchmarkCallback, benchmarks: dict[str, Any]) -> L.Trainer:
     class Data(FaceDataModule):
         def train_dataloader(self) -> Any:
             return [{"image": torch.zeros(1, 4, 4, 3, dtype=torch.uint8)}]
@@ -125,12 +129,35 @@ def test_training_scores_and_logs(tmp_path: Path) -> None:
         def teardown(self, stage: str) -> None:
             pass
 
-    data = Data(no_source, batch_size=7, num_workers=0, benchmarks={"a": Sum(20)})
-    callback = BenchmarkCallback()
+    data = Data(no_source, batch_size=7, num_workers=0, benchmarks=benchmarks)
     trainer = make_trainer(tmp_path, callback, max_epochs=1, num_sanity_val_steps=0, enable_checkpointing=False)
     trainer.fit(Trained(Brightness()), datamodule=data)
+    return trainer
+
+
+def test_training_scores_and_logs(tmp_path: Path) -> None:
+    callback = BenchmarkCallback()
+    trainer = train_one_epoch(tmp_path, callback, {"a": Sum(20)})
     assert trainer.callback_metrics["val/a/sum"] == total(20)
     assert callback.collected == {}
+
+
+def test_privacy_is_measured_while_training(tmp_path: Path) -> None:
+    class Nosy(Sum):
+        def privacy(
+            self, name: str, benchmarks: Any, evaluated: Evaluated, *, unprotected: Evaluated | None, **options: Any
+        ) -> BenchmarkScore:
+            seen = float(len(evaluated.scores))
+            before = {} if unprotected is None else {"pic": unprotected.scores[name].privacy["known"]}
+            return replace(evaluated.scores[name], privacy={"known": seen, **before})
+
+    callback = BenchmarkCallback()
+    benchmarks = {"a": Nosy(20), "b": Sum(12)}
+    trainer = train_one_epoch(tmp_path, callback, benchmarks)
+    assert trainer.callback_metrics["val/a/known"] == 2
+    assert "val/a/pic" not in trainer.callback_metrics
+    callback.unprotected = Evaluated({}, {"a": BenchmarkScore({}, privacy={"known": 5.0})})
+    assert train_one_epoch(tmp_path, callback, benchmarks).callback_metrics["val/a/pic"] == 5
 
 
 def test_a_limited_validation_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from src.datamodules.decode import BadImage, decode
-from src.datamodules.evaluation_images import EncodedImage, EvaluationImages, ImageFile, ImageShare, NumberedImage
+from src.datamodules.evaluation_images import (
+    EncodedImage,
+    EvaluationImages,
+    ImageFile,
+    ImageShare,
+    NumberedImage,
+    first_copies,
+)
 from src.errors import UserError
 
 MakeImage = Callable[..., bytes]
@@ -20,6 +28,7 @@ MakeImage = Callable[..., bytes]
 class Numbers(Dataset[NumberedImage]):
     def __init__(self, count: int) -> None:
         self.count = count
+        self.to_embed = np.arange(count)
 
     def __len__(self) -> int:
         return self.count
@@ -78,3 +87,16 @@ def test_shares_hold_every_image_once_and_have_one_length(count: int, world_size
     indices = [share[position]["index"] for share in shares for position in range(len(share))]
     assert sorted(index for index in indices if index >= 0) == list(range(count))
     assert sum(index < 0 for index in indices) < world_size
+
+
+def test_images_that_repeat_are_embedded_once(tmp_path: Path) -> None:
+    first, second = EncodedImage(b"x", "a"), EncodedImage(b"y", "b")
+    images = [first, second, EncodedImage(b"x", "c"), second, ImageFile(tmp_path / "a.jpg")]
+    assert first_copies(images).tolist() == [0, 1, 0, 1, 4]
+    cropped = ImageFile(tmp_path / "a.jpg", lfw_crop=True)
+    aligned = ImageFile(tmp_path / "a.jpg", torch.zeros(5, 2))
+    elsewhere = ImageFile(tmp_path / "other" / "a.jpg")
+    again = ImageFile(tmp_path / "a.jpg", torch.zeros(5, 2))
+    assert first_copies([images[-1], cropped, aligned, elsewhere, again]).tolist() == [0, 1, 2, 3, 2]
+    assert EvaluationImages(images, 8, first_copies(images)).to_embed.tolist() == [0, 1, 4]
+    assert EvaluationImages(images, 8).to_embed.tolist() == [0, 1, 2, 3, 4]

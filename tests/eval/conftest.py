@@ -8,6 +8,7 @@ from src.datamodules.verification_sets import VerificationSet
 from src.eval.benchmark import VerificationBenchmark
 from src.eval.results import Results
 from src.eval.score import BenchmarkScore
+from tests.support import unread_images
 
 
 def score_of_noise(name: str, noise: float) -> BenchmarkScore:
@@ -20,8 +21,12 @@ def score_of_noise(name: str, noise: float) -> BenchmarkScore:
         torch.tensor((faces + noise * rng.standard_normal(faces.shape)).reshape(400, 8), dtype=torch.float32)
         for _ in range(2)
     )
-    benchmark = VerificationBenchmark(lambda: VerificationSet(name, [None] * 400, same))
+    benchmark = VerificationBenchmark(lambda: VerificationSet(name, unread_images(400), same))
     return benchmark.score({"original": original, "flipped": flipped}, resamples=100)
+
+
+def _privacy(**metrics: float) -> dict[str, BenchmarkScore]:
+    return {"gender": BenchmarkScore({}, privacy=metrics)}
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +40,10 @@ def untrained_and_trained() -> list[Results]:
             checkpoint=checkpoint,
             seconds=1.5,
             environment=environment,
-            scores={name: score_of_noise(name, noise) for name in ("lfw", "cfp_fp")},
-            privacy=privacy,
+            scores={name: score_of_noise(name, noise) for name in ("lfw", "cfp_fp")} | privacy,
         )
         for label, checkpoint, noise, privacy in (
             ("untrained", None, 2.0, {}),
-            ("trained", "checkpoints/best.ckpt", 0.4, {"gender": {"attack_accuracy": 0.53, "gap": float("nan")}}),
+            ("trained", "checkpoints/best.ckpt", 0.4, _privacy(attack_accuracy=0.53, gap=float("nan"))),
         )
     ]

@@ -17,6 +17,7 @@ from src.errors import UserError
 from src.eval.benchmark import VerificationBenchmark
 from src.eval.collector import Collected
 from src.eval.verification import verify
+from tests.support import unread_images
 
 SAME = np.tile([True, False], 20)
 
@@ -34,7 +35,7 @@ def added(embeddings: Collected) -> torch.Tensor:
 
 
 def benchmark_with(flip: str) -> VerificationBenchmark:
-    return VerificationBenchmark(lambda: VerificationSet("toy", [None] * 80, SAME, 4), flip=flip)
+    return VerificationBenchmark(lambda: VerificationSet("toy", unread_images(80), SAME, 4), flip=flip)
 
 
 def test_sum_adds_raw_embeddings_before_normalising() -> None:

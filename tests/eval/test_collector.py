@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.datamodules.evaluation_images import FILLER
 from src.errors import UserError
 from src.eval.collector import EmbeddingCollector
 
@@ -56,3 +58,19 @@ def test_missing_images_and_broken_embeddings_are_refused() -> None:
     collector.add(torch.tensor([2]), torch.tensor([[float("nan")]]), None)
     with pytest.raises(UserError, match=r"toy: embeddings: 1 of 3 rows hold NaN or infinity \(first rows: 2\)"):
         collector.collect()
+
+
+def test_copies_take_the_embedding_of_their_first() -> None:
+    copy_of = np.array([0, 1, 0, 3, 1])
+    collector = EmbeddingCollector(5, "toy", copy_of)
+    collector.add(torch.tensor([3, 0, FILLER]), torch.tensor([[3.0], [0.0], [9.0]]), None)
+    with pytest.raises(UserError, match="2 embeddings for 3 images"):
+        collector.collect()
+    collector.add(torch.tensor([1]), torch.tensor([[1.0]]), None)
+    assert collector.collect()["original"].flatten().tolist() == [0, 1, 0, 3, 1]
+
+
+def test_embeddings_of_all_images_stay_as_they_are() -> None:
+    collector = EmbeddingCollector(3, "toy", np.array([0, 1, 0]))
+    collector.add(torch.tensor([0, 1, 2]), torch.tensor([[0.0], [1.0], [2.0]]), None)
+    assert collector.collect()["original"].flatten().tolist() == [0, 1, 2]

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support_results import results
+from support_results import gender_score, results
 
 from src.errors import UserError
 from src.eval.results import (
@@ -22,7 +22,7 @@ from src.eval.results import (
     write_results,
     write_run_results,
 )
-from src.eval.score import BenchmarkScore, HardPair, ScoreCurves, ScoreHistogram
+from src.eval.score import BenchmarkScore, HardPair, Projection, ScoreCurves, ScoreHistogram
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 RATES = st.lists(NUMBERS, max_size=6)
@@ -43,6 +43,14 @@ CURVES = st.builds(
     ),
     false_matches=PAIRS,
     false_non_matches=PAIRS,
+    projection=st.none()
+    | st.integers(0, 5).flatmap(
+        lambda n: st.builds(
+            Projection,
+            *[st.lists(NUMBERS, min_size=n, max_size=n)] * 2,
+            st.lists(st.integers(0, 1), min_size=n, max_size=n),
+        )
+    ),
 )
 
 ROW = results("trained", 0.8, privacy={"gender": {"attack_accuracy": 0.5}})
@@ -143,8 +151,29 @@ def test_labels_never_become_paths() -> None:
     assert "/" not in results_file("a/b\\c\0d")
 
 
+def test_privacy_of_a_benchmark_that_is_not_listed(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, ROW)
+    content = json.loads(path.read_text())
+    assert "gender" not in {**content["benchmarks"], **content["intervals"], **content["curves"]}
+    again = read_results(path)
+    assert again.privacy == ROW.privacy == {"gender": {"attack_accuracy": 0.5}}
+    assert "gender" not in again.metrics
+    assert "gender" not in benchmark_names([again])
+
+
+def test_privacy_of_a_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    row = replace(ROW, scores={"toy": gender_score(0.5, 0.75, pic=math.nan)})
+    write_results(path, row)
+    assert json.loads(path.read_text())["privacy"] == {
+        "toy": {"bacc": 0.75, "bacc_logreg": 0.75, "leakage": 0.5, "in_domain": 0.0, "pic": None}
+    }
+    assert repr(read_results(path)) == repr(row)
+
+
 def test_names_of_several_results() -> None:
-    other = replace(ROW, scores={"new": BenchmarkScore({}), "lfw": BenchmarkScore({})}, privacy={})
+    other = replace(ROW, scores={"new": BenchmarkScore({}), "lfw": BenchmarkScore({})})
     assert benchmark_names([ROW, other]) == ["new", "lfw", "cfp_fp", "ijbc"]
     assert privacy_names([other, ROW]) == ["gender"]
 
@@ -154,7 +183,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_results(path, ROW)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_results(path, replace(ROW, privacy={"gender": {"gap": math.inf}}))
+        write_results(path, results("trained", 0.8, privacy={"gender": {"gap": math.inf}}))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
@@ -176,6 +205,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         (
             {"curves": {"lfw": {"histogram": {"edges": [0, 1], "genuine": [1], "impostor": []}}}},
             "curves.lfw.histogram: expected one edge more",
+        ),
+        (
+            {"curves": {"lfw": {"projection": {"decision": [0.5], "component": [1], "attribute": []}}}},
+            "curves.lfw.projection: expected three lists of the same length",
         ),
         ({"curves": {"lfw": {"false_matches": [{"first": 0}]}}}, r"false_matches\.0\.second: Field required"),
     ],

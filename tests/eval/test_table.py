@@ -4,8 +4,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from support_results import results
+from support_results import gender_score, results, verification_score
 
+from src.eval.results import Results
 from src.eval.score import BenchmarkScore
 from src.eval.table import (
     combination_tables,
@@ -14,6 +15,7 @@ from src.eval.table import (
     metric_title,
     metrics_table,
     print_results,
+    privacy_summary_table,
     privacy_tables,
     summary_table,
 )
@@ -73,6 +75,10 @@ def test_the_headline_of_searches() -> None:
         ("map@5", "mAP@5"),
         ("dir@1e-2", "DIR @ FAR 1e-2"),
         ("val@1e-3", "val@1e-3"),
+        ("eer", "EER"),
+        ("bacc_svm", "gender guessed by linear SVM"),
+        ("bacc_cross@lfw", "gender guessed by attackers from lfw"),
+        ("fmr_cross@1e-2", "fmr cross@1e-2"),
     ],
 )
 def test_titles(name: str, title: str) -> None:
@@ -91,6 +97,12 @@ def test_titles(name: str, title: str) -> None:
         ("unaligned", 12.0, None, "12"),
         ("N0D0F0", 3, None, "3"),
         ("accuracy", math.nan, (0.5, 0.6), "—"),
+        ("bacc_cross@lfw", 0.53125, None, "53.12"),
+        ("fmr_female@1e-3", 0.00125, None, "0.12"),
+        ("fmr_ratio@1e-3", 1.5, None, "1.5000"),
+        ("suppression_rate", 0.9, None, "90.00"),
+        ("pic", -4.756, None, "-4.76"),
+        ("in_domain", 1.0, None, "yes"),
         ("accuracy", 0.5, (math.nan, math.nan), "50.00"),
     ],
 )
@@ -118,7 +130,35 @@ def test_all_metrics_with_their_intervals() -> None:
 def test_privacy() -> None:
     table = privacy_tables(ROWS)["gender"]
     assert table.columns == ["untrained", "last"]
-    assert table.rows == [("attack_accuracy", ["—", "0.5300"]), ("gap", ["—", "—"])]
+    assert table.rows == [("attack accuracy, not balanced, %", ["—", "53.00"]), ("gap", ["—", "—"])]
+
+
+def gender_rows() -> list[Results]:
+    rows = {
+        "backbone": {"a": gender_score(0.9, 0.95), "lfw": verification_score(0.9)},
+        "last": {"b": gender_score(0.9, 0.7), "a": gender_score(0.8, 0.6, pic=3.5, suppression_rate=0.75)},
+    }
+    return [results(label, 0.5, scores=scores) for label, scores in rows.items()]
+
+
+def test_recognition_and_privacy_side_by_side() -> None:
+    table = privacy_summary_table(gender_rows())
+    columns = ["EER", "TAR @ 0.1 %", "guessed", "suppressed", "PIC"]
+    assert table.columns == [f"{name}\n{column}" for name in "ba" for column in columns]
+    assert dict(table.rows) == {
+        "backbone": [*["—"] * 5, "5.00", "45.00", "95.00", "—", "—"],
+        "last": ["5.00", "45.00", "70.00", "—", "—", "10.00", "40.00", "60.00", "75.00", "3.50"],
+    }
+    assert privacy_summary_table(ROWS).columns == []
+    rows = dict(privacy_tables(gender_rows())["a"].rows)
+    assert rows["gender guessed, %"] == ["95.00 [93.00, 97.00]", "60.00 [58.00, 62.00]"]
+
+
+def test_prints_a_summary_of_gender_attacks(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results(gender_rows())
+    output = capsys.readouterr().out
+    assert "suppressed" in output
+    assert "leakage" not in output
 
 
 @pytest.mark.parametrize("width", [200, 44])
@@ -128,7 +168,7 @@ def test_prints_every_number_at_any_width(
     monkeypatch.setenv("COLUMNS", str(width))
     print_results(ROWS)
     output = capsys.readouterr().out
-    for text in ("90.00 ± 1.28", "69.36", "N0D1F1", "0.5300"):
+    for text in ("90.00 ± 1.28", "69.36", "N0D1F1", "53.00"):
         assert text in output
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= width

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +111,20 @@ def test_keeps_the_scores_behind_the_rates() -> None:
     assert result.same.tolist() == same.tolist()
     np.testing.assert_allclose(result.roc.genuine, np.sort(cosines[same]))
     assert (result.roc.eer, result.roc.auc) == (result.eer, result.auc)
+
+
+@pytest.mark.parametrize("noise", [0.9, 2.0])
+def test_reference_values_of_the_gender_angular_method(noise: float) -> None:
+    golden = json.loads((Path(__file__).parents[1] / "parity" / "gender_angular_golden.json").read_text())
+    expected = golden["verification"][f"z{noise}"]
+    i, j = np.arange(600)[:, None], np.arange(1, 17)
+    same = (i[:, 0] // 30) % 2 == 0
+    first = np.sin(0.37 * (i + 1) * j) + np.cos(1.13 * (i + 3) * j)
+    difference = np.sin(0.71 * (i**2 + 7) * j)
+    second = np.where(same[:, None], first + noise * difference, np.sin(0.91 * (i + 11) * j) + difference)
+    result = verify(first, second, same)
+    found = (result.accuracy, result.accuracy_std, result.folds.eer, result.val.val, result.val.val_std, result.val.far)
+    names = ("acc", "acc_std", "eer", "tar", "tar_std", "far")
+    assert found == pytest.approx([expected[name] for name in names], abs=1e-9)
+    right = [fold.mean() for fold in np.array_split(result.folds.accepted == same, 10)]
+    assert right == pytest.approx(result.folds.accuracies)

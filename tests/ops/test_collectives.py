@@ -55,5 +55,6 @@ def _gradients(rows: slice, *, gather: bool) -> dict[str, Tensor]:
     loss.head.weight.data = centres
     weight.requires_grad_()
     loss((embedding @ weight)[rows], label[rows], attribute[rows]).loss.backward()
-    assert weight.grad is not None and loss.head.weight.grad is not None
+    assert weight.grad is not None
+    assert loss.head.weight.grad is not None
     return {"layer": weight.grad, "centres": loss.head.weight.grad}

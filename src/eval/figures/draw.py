@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.eval.figures.canvas import Figure
 from src.eval.figures.curves import cmc_figure, det_figure, open_set_figure, roc_figure
+from src.eval.figures.projection import projection_figure
 from src.eval.figures.scores import accuracy_figure, score_figure
+from src.eval.figures.tradeoff import tradeoff_figure
 from src.eval.results import Results, benchmark_names, safe_name
+from src.eval.score import BenchmarkScore
 
-__all__ = ["benchmark_figures", "overview_figures"]
+__all__ = ["benchmark_figures", "overview_figures", "privacy_figures"]
 
 
 def overview_figures(folder: Path, results: Sequence[Results]) -> list[Figure]:
@@ -45,3 +49,27 @@ def benchmark_figures(folder: Path, benchmark: str, results: Sequence[Results]) 
         for draw, name, possible in drawings
         if possible
     ]
+
+
+def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) -> list[Figure]:
+    """Draw what shows the attacks on gender of one benchmark; what no row has is left out.
+
+    Args:
+        folder: Where the PNG files go.
+        benchmark: Name of the benchmark.
+        results: Rows of the comparison.
+    """
+    scores = [row.scores[benchmark] for row in results if benchmark in row.scores]
+    drawings = (
+        (tradeoff_figure, "tradeoff", any(_has_point(score) for score in scores)),
+        (projection_figure, "projection", any(s.curves.projection is not None for s in scores)),
+    )
+    return [
+        draw(folder / f"{name}_{safe_name(benchmark)}.png", benchmark, results)
+        for draw, name, possible in drawings
+        if possible
+    ]
+
+
+def _has_point(score: BenchmarkScore) -> bool:
+    return not math.isnan(score.metrics.get("eer_folds", math.nan) + score.privacy.get("bacc", math.nan))

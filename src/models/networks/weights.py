@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,21 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 
-__all__ = ["describe_architecture", "load_weights", "read_checkpoint", "read_weights"]
+__all__ = [
+    "describe_architecture",
+    "fingerprint",
+    "load_weights",
+    "read_checkpoint",
+    "read_weights",
+    "weights_fingerprint",
+]
 
 Weights = dict[str, Tensor]
 
 # What wraps a backbone: DistributedDataParallel, our and CVLface's training modules, torch.compile.
 PREFIXES = ("module.", "backbone.", "net.", "_orig_mod.")
-# Where a training checkpoint keeps its weights: Lightning, arcface_torch.
-CONTAINERS = ("state_dict", "state_dict_backbone")
+# Where a training checkpoint keeps its weights: Lightning, arcface_torch, OpenSphere and other training code.
+CONTAINERS = ("state_dict", "state_dict_backbone", "backbone", "model")
 
 IRESNET_DEPTHS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "iresnet18",
@@ -29,6 +37,7 @@ IRESNET_DEPTHS: dict[tuple[int, ...], str] = {
     (3, 13, 30, 3): "iresnet100",
     (6, 26, 60, 6): "iresnet200",
 }
+SFNET20_DEPTH = (2, 3, 5, 2)  # the strided convolution of each stage counts as a block
 CVLFACE_DEPTHS = {8: "ir_18", 16: "ir_34", 24: "ir_50", 49: "ir_101"}
 MOBILEFACENET_SIZES = {333: "mbf", 606: "mbf_large"}
 
@@ -72,8 +81,8 @@ def read_weights(path: Path | str, key: str | None = None) -> Weights:
 
     Args:
         path: A ``.safetensors`` file, or a file of ``torch.save``.
-        key: Where in the file the state dict is, dotted, such as ``"ema.state_dict"``. None looks for it at the top and
-            where Lightning and arcface_torch keep it.
+        key: Where in the file the state dict is, dotted, such as ``"ema.state_dict"``. None looks for it where
+            Lightning, arcface_torch and others keep it, and at the top.
 
     Returns:
         Name → tensor, on the CPU.
@@ -82,11 +91,7 @@ def read_weights(path: Path | str, key: str | None = None) -> Weights:
         UserError: If the file is missing, damaged, holds objects of other classes, or no state dict.
     """
     content = read_checkpoint(path)
-    if key is None:
-        container = next((name for name in CONTAINERS if isinstance(content, Mapping) and name in content), None)
-        weights = content if container is None else content[container]
-    else:
-        weights = _look_up(content, key, path)
+    weights = _contained(content) if key is None else _look_up(content, key, path)
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(
             f"{path} holds no state dict {'at the top or as state_dict' if key is None else f'as {key}'}: expected a "
@@ -132,9 +137,14 @@ def describe_architecture(weights: Mapping[str, Tensor]) -> str:
     """
     count = len(weights)
     if "layer1.0.conv1.weight" in weights and "features.running_mean" in weights:
-        depth = tuple(_blocks(weights, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+        depth = _blocks_of_stages(weights)
         name = IRESNET_DEPTHS.get(depth, f"an IResNet of {depth} blocks")
-        return f"{name} (arcface_torch names, {count} entries)"
+        extra = " with squeeze-excitation" if "layer1.0.se_block.fc1.weight" in weights else ""
+        return f"{name}{extra} (arcface_torch names, {count} entries)"
+    if "layer1.0.conv1.bias" in weights and "fc.weight" in weights:
+        depth = _blocks_of_stages(weights)
+        name = "sfnet20" if depth == SFNET20_DEPTH else f"a SphereFace network of {depth} blocks"
+        return f"{name} (OpenSphere names, {count} entries)"
     if "input_layer.0.weight" in weights:
         blocks = _blocks(weights, r"body\.(\d+)\.")
         simple = not any(re.match(r"body\.\d+\.res_layer\.(6|7)\.", name) for name in weights)
@@ -147,11 +157,43 @@ def describe_architecture(weights: Mapping[str, Tensor]) -> str:
         return f"a timm backbone ({count} entries)"
     if "layers.2.reduce.0.0.weight" in weights:
         return f"MiniFaceNet ({count} entries)"
+    if "proj.0.weight" in weights:
+        linear = sum(name.endswith(".weight") for name in weights)
+        return f"a privacy layer of {linear} linear layers ({count} entries)"
+    if set(weights) == {"kernel"}:
+        return f"the class centres of a classifier (kernel {list(weights['kernel'].shape)})"
     return f"an unknown architecture ({count} entries: {', '.join(list(weights)[:4])}, ...)"
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 of a network: its structure, as its ``repr`` gives it, and its weights and buffers."""
+    return hashlib.sha256(repr(network).encode() + weights_fingerprint(network).encode()).hexdigest()
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """SHA-256 of the names, types, shapes and values of a network's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _blocks_of_stages(weights: Mapping[str, Tensor]) -> tuple[int, ...]:
+    return tuple(_blocks(weights, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
 
 
 def _blocks(weights: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for name in weights if (match := re.match(pattern, name))})
+
+
+def _contained(content: Any) -> Any:
+    """What the first of the usual containers holds, or ``content`` itself, which may be a state dict."""
+    if isinstance(content, Mapping):
+        for name in CONTAINERS:
+            if isinstance(content.get(name), Mapping):
+                return content[name]
+    return content
 
 
 def _look_up(content: Any, key: str, path: Path | str) -> Any:

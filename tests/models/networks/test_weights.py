@@ -16,6 +16,7 @@ from src.models.networks.ir_cvlface import ir_18, ir_50
 from src.models.networks.iresnet import iresnet18, iresnet50, iresnet100
 from src.models.networks.mini import MiniFaceNet
 from src.models.networks.mobilefacenet import mbf
+from src.models.networks.sphereface import SphereFaceNet, sfnet20
 from src.models.networks.timm_backbone import TimmBackbone
 from src.models.networks.weights import describe_architecture, load_weights
 
@@ -41,6 +42,8 @@ WRAPPERS: dict[str, Callable[[Backbone], Any]] = {
     },
     "compiled_lightning": lambda b: {"state_dict": prefixed(b, "backbone._orig_mod.")},
     "arcface_torch": lambda b: {"epoch": 3, "state_dict_backbone": prefixed(b, "module.")},
+    "backbone": lambda b: {"backbone": prefixed(b, "module."), "head": {"weight": torch.zeros(4, 16)}},
+    "model": lambda b: {"model": b.state_dict(), "optimizer": {"lr": 0.1}},
     "without_counters": lambda b: {name: value for name, value in b.state_dict().items() if "num_batches" not in name},
 }
 
@@ -62,7 +65,7 @@ def test_loads_safetensors(tmp_path: Path) -> None:
 
 
 def test_public_checkpoints_load_into_their_family(tmp_path: Path) -> None:
-    for build, prefix in [(iresnet18, ""), (ir_18, "net."), (mbf, "module.")]:
+    for build, prefix in [(iresnet18, ""), (ir_18, "net."), (mbf, "module."), (sfnet20, "module.")]:
         source, backbone = build(16, 16), build(16, 16)
         torch.save(prefixed(source, prefix), tmp_path / "model.pt")
         load_weights(backbone, tmp_path / "model.pt")
@@ -74,6 +77,15 @@ def test_public_checkpoints_load_into_their_family(tmp_path: Path) -> None:
     [
         (iresnet50, "iresnet50 (arcface_torch names, 475 entries)"),
         (iresnet100, "iresnet100 (arcface_torch names, 925 entries)"),
+        (
+            lambda: iresnet50(squeeze_excitation=True),
+            "iresnet50 with squeeze-excitation (arcface_torch names, 523 entries)",
+        ),
+        (sfnet20, "sfnet20 (OpenSphere names, 42 entries)"),
+        (
+            lambda: SphereFaceNet((0, 1, 2, 0)),
+            "a SphereFace network of (1, 2, 3, 1) blocks (OpenSphere names, 22 entries)",
+        ),
         (ir_50, "ir_50 (CVLface names, 467 entries)"),
         (mbf, "mbf (arcface_torch names, 333 entries)"),
         (MiniFaceNet, "MiniFaceNet (67 entries)"),
