@@ -65,7 +65,8 @@ def gender_score(separation: float, bacc: float, **privacy: float) -> BenchmarkS
     projection = Projection(decision.tolist(), rng.standard_normal(200).tolist(), attribute.tolist())
     return replace(
         score,
-        metrics=score.metrics | {"eer_folds": (1 - separation) / 2, "val@1e-3": separation / 2},
+        metrics=score.metrics
+        | {"eer": (1 - separation) / 2, "eer_folds": (1 - separation) / 2, "val@1e-3": separation / 2},
         intervals=score.intervals | {"bacc": (bacc - 0.02, bacc + 0.02)},
         curves=replace(score.curves, projection=projection),
         privacy={"bacc": bacc, "bacc_logreg": bacc, "leakage": 2 * bacc - 1, "in_domain": 0.0, **privacy},

@@ -20,7 +20,7 @@ COST = {"dim": "dim", "parameters": "params", "fit_seconds": "fit s"}
 """Its metrics: length of a template, learnt numbers needed to make one, and seconds to learn them."""
 
 _METRICS = {
-    "eer_folds": "EER",
+    "eer": "EER",
     "val@1e-3": "TAR",
     "accuracy": "ACC",
     "bacc_logreg": "LogReg",

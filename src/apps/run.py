@@ -102,6 +102,7 @@ def build_trainer(config: DictConfig, first_step: int = 0) -> L.Trainer:
         first_step: Optimiser step that the run continues from.
     """
     output = Path(config.paths.output_dir)
+    instantiate(config.output)  # a file that it needs is missing now, not after the evaluation
     return instantiate(
         config.trainer,
         callbacks=[instantiate(callback) for callback in config.callbacks.values()],
@@ -223,8 +224,8 @@ def write_outputs(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataMo
     report = write_report(folder / "report" / "index.html", [run], folder / "figures")
     log_report(trainer.loggers, report.results, report.figures)
     print_results(report.results)
-    for output in config.outputs.values():
-        instantiate(output)(rows)
+    for write in instantiate(config.output).values():
+        write(rows)
     print(f"Report: {report.page}")
 
 

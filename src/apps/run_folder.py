@@ -102,5 +102,9 @@ def find_checkpoint(ckpt_path: str, run_folder: Path) -> Path:
     if named.is_file():
         return named
     found = sorted(str(path) for path in run_folder.parent.glob(f"*/{CHECKPOINTS}/*.ckpt"))
-    there = f"Checkpoints under {run_folder.parent}: {', '.join(found)}" if found else "Train one first."
+    there = (
+        f"Checkpoints under {run_folder.parent}: {', '.join(found)}"
+        if found
+        else "Train one first, e.g. by `make demo`."
+    )
     raise UserError(f"checkpoint {ckpt_path}: there is no file {named}.\n{there}")

@@ -27,7 +27,7 @@ from src.files import atomic_write
 __all__ = ["Job", "is_sweep", "read_jobs", "report_sweep", "sweep_table"]
 
 TABLE = "sweep.csv"
-_PRIVACY = {"eer_folds": "EER", "bacc": "guessed", "pic": "PIC"}
+_PRIVACY = {"eer": "EER", "bacc": "guessed", "pic": "PIC"}
 
 
 @dataclass(frozen=True)

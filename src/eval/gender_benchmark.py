@@ -27,7 +27,7 @@ from src.eval.gender_attackers import STANDARD, AttackerName, Progress, check_at
 from src.eval.gender_projection import project
 from src.eval.score import BenchmarkScore
 from src.eval.scoring import Evaluated
-from src.eval.trade_off import TRADE_OFF, trade_off
+from src.eval.trade_off import TRADE_OFF, privacy_identity_coefficient, trade_off
 from src.eval.verification import Compare
 
 __all__ = ["MAX_SAMPLES", "GenderBenchmark", "gender_bin"]
@@ -138,7 +138,7 @@ class GenderBenchmark(VerificationBenchmark):
         if self.gender_set.faces is not None:
             own = ("bacc", *(f"bacc_{name}" for name in self.attackers))
             names += (*own, "attack_accuracy", "leakage", "attacker_auc", "v_information", "in_domain")
-            names += (*TRADE_OFF, "bacc_naive")
+            names += (*TRADE_OFF, "pic_folds", "bacc_naive")
         return names if self.gender_set.pair_attributes is None else (*names, *per_gender.metric_names())
 
     def score(self, collected: Collected, resamples: int = 0, compare: Compare | None = None) -> BenchmarkScore:
@@ -183,8 +183,11 @@ class GenderBenchmark(VerificationBenchmark):
         values = _attack_metrics(result) | {"in_domain": float(self.in_domain)}
         if unprotected is not None:
             before = unprotected.scores[name]
-            eers = (before.metrics["eer_folds"], score.metrics["eer_folds"])
-            values |= trade_off(*eers, before.privacy["bacc"], values["bacc"])
+            baccs = (before.privacy["bacc"], values["bacc"])
+            values |= trade_off(before.metrics["eer"], score.metrics["eer"], *baccs)
+            # The grid of thresholds of the reference is coarse where all templates are alike.
+            folds = (before.metrics["eer_folds"], score.metrics["eer_folds"])
+            values["pic_folds"] = privacy_identity_coefficient(*folds, *baccs)
             values["bacc_naive"] = self.attack.naive(
                 templates,
                 self._templates(unprotected.collected[name]),

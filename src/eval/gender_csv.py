@@ -75,7 +75,7 @@ class GenderCsv:
 
     def _line(self, row: Results, name: str) -> dict[str, str]:
         dataset, metrics = name.removeprefix("gender_"), row.metrics.get(name, {}) | row.privacy[name]
-        eer, bacc, pic = (metrics.get(metric, math.nan) for metric in ("eer_folds", "bacc", "pic"))
+        eer, bacc, pic = (metrics.get(metric, math.nan) for metric in ("eer_folds", "bacc", "pic_folds"))
         if self._reference is not None:
             pre_eer, pre_bacc = self._reference.before(dataset)
             pic = privacy_identity_coefficient(pre_eer, eer, pre_bacc, bacc)

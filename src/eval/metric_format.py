@@ -16,7 +16,7 @@ _PERCENT = (
 _PERCENT_OF = ("accuracy_", "eer_", "tar_", "fmr_", "fnmr_", "bacc_")
 _FALSE_RATES = ("far", "val_far")
 _COUNTS = ("unaligned",)
-_RELATIVE = ("pic", "pic_regularised", "privacy_gain", "identity_loss")
+_RELATIVE = ("pic", "pic_folds", "pic_regularised", "privacy_gain", "identity_loss")
 _TITLES = {
     "tar": "TAR @ FAR",
     "tar_strict": "TAR @ FAR <=",
@@ -42,6 +42,7 @@ _NAMES = {
     "v_information": "V-information, nats",
     "in_domain": "trained on this set",
     "pic": "PIC",
+    "pic_folds": "PIC by EER over folds",
     "pic_regularised": "PIC, regularised",
     "suppression_rate": "suppression",
 }

@@ -15,7 +15,7 @@ _CHANCE = 0.5
 def pareto_front(results: Sequence[Results], benchmark: str) -> list[str]:
     """Labels of the rows that no other row beats.
 
-    A row beats another if neither its equal error rate (``eer_folds``) nor the balanced accuracy of gender attackers on
+    A row beats another if neither its equal error rate (``eer``) nor the balanced accuracy of gender attackers on
     it (``bacc``) is higher, and one is lower. Attackers below 0.5 count as 0.5: to be wrong more often than a blind
     guess is chance.
 
@@ -33,7 +33,7 @@ def pareto_front(results: Sequence[Results], benchmark: str) -> list[str]:
 
 
 def _point(row: Results, benchmark: str) -> tuple[float, float]:
-    error = row.metrics.get(benchmark, {}).get("eer_folds", math.nan)
+    error = row.metrics.get(benchmark, {}).get("eer", math.nan)
     attack = row.privacy.get(benchmark, {}).get("bacc", math.nan)
     return error, attack if math.isnan(attack) else max(attack, _CHANCE)
 

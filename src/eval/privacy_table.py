@@ -13,7 +13,7 @@ from src.eval.text_table import TextTable
 __all__ = ["gender_names", "privacy_summary_table", "privacy_tables"]
 
 _COLUMNS = {
-    "eer_folds": "EER",
+    "eer": "EER",
     "val@1e-3": "TAR @ 0.1 %",
     "bacc": "guessed",
     "suppression_rate": "suppressed",

@@ -12,7 +12,7 @@ from src.eval.table import headline_metrics
 
 __all__ = ["cards_of_rows", "cards_of_runs"]
 
-_GENDER = {"bacc": "guessed by attackers", "eer_folds": "EER"}
+_GENDER = {"bacc": "guessed by attackers", "eer": "EER"}
 
 
 def cards_of_rows(results: Sequence[Results]) -> list[dict[str, str]]:

@@ -69,6 +69,9 @@ class EmbeddingModule(L.LightningModule):
         load_weights(self.backbone, path)
         self.backbone_file = str(Path(path).absolute())
 
+    def check_ready(self) -> None:
+        """Raise UserError where something is missing that training cannot do without, before any long work."""
+
     def load_trained(self, path: Path | str, backbone_file: Path | str | None = None) -> None:
         """Load all that embeds from a checkpoint of this method.
 

@@ -88,12 +88,12 @@ def _embed_rows(
     embedded: list[Tensor] = []
     with image_progress() as progress, trainer.precision_plugin.forward_context(), torch.no_grad():
         task = progress.add_task("embedding training images", total=len(rows))
-        for sample in backend.read(iter(batches)):
+        for batch, sample in zip(batches, backend.read(iter(batches)), strict=True):
             dataset.check_readable()
             if sample:
                 image = to_float_images(sample)["image"].to(device)
                 embedded.append(torch.stack([embed(image), embed(image.flip(-1))], dim=1).float().cpu())
-            progress.advance(task, datamodule.batch_size)
+            progress.advance(task, len(batch))
     backend.close()
     if not embedded:
         raise UserError(f"{dataset.name}: none of the {len(rows):,} images can be read")

@@ -51,6 +51,7 @@ class GenderAngular(EmbeddingModule):
         head_weights: File to start the class centres from, e.g. ``1030header.pth``.
         allow_head_reinit: Start with new class centres where those of the file are of other identities.
         save_backbone: Whether checkpoints hold the frozen backbone too.
+        allow_random_backbone: Train behind a backbone that no file was loaded into.
     """
 
     backbone: ProtectedBackbone
@@ -68,6 +69,7 @@ class GenderAngular(EmbeddingModule):
         head_weights: Path | str | None = None,
         allow_head_reinit: bool = False,
         save_backbone: bool = False,
+        allow_random_backbone: bool = False,
     ) -> None:
         super().__init__(ProtectedBackbone(backbone, layer))
         with torch.device("meta"):  # a wrong argument of the loss shows here, not when training starts
@@ -81,6 +83,7 @@ class GenderAngular(EmbeddingModule):
         self._head_weights = head_weights
         self._allow_head_reinit = allow_head_reinit
         self._save_backbone = save_backbone
+        self._allow_random_backbone = allow_random_backbone
         if layer_weights is not None:
             load_layer(self.layer, layer_weights)
 
@@ -167,6 +170,15 @@ class GenderAngular(EmbeddingModule):
         """Load the frozen backbone from a checkpoint of ours or a public file of weights."""
         load_weights(self.backbone.backbone, path)
         self.backbone_file = str(Path(path).absolute())
+
+    def check_ready(self) -> None:
+        """Raise UserError if the frozen backbone has weights that nobody trained."""
+        has_weights = any(True for _ in self.backbone.backbone.parameters())
+        if has_weights and self.backbone_file is None and not self._allow_random_backbone:
+            raise UserError(
+                "init_from=null: the backbone is frozen, so it has to be trained already. Name its weights by "
+                "init_from=FILE, or set model.allow_random_backbone=true where they are built in (pretrained=true)"
+            )
 
     def load_trained(self, path: Path | str, backbone_file: Path | str | None = None) -> None:
         """Load the privacy layer, and the backbone that it was trained behind.

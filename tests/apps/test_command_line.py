@@ -37,6 +37,7 @@ REQUIRED = {
     "experiment=arcface_photographs": ["photographs=here"],
     "experiment=embeddings": ["embeddings=here"],
     "experiment=eigenfaces_photographs": ["photographs=here"],
+    "experiment=gender_angular/paper": ["datamodule.source.root=here"],
     "experiment=network": ["model.backbone.network._target_=torch.nn.Identity"],
     "experiment=onnx": ["model.backbone.path=here"],
 }

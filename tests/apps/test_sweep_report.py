@@ -19,7 +19,7 @@ def protected(label: str, separation: float, error: float, attack: float) -> Res
     score = row.scores["lfw"]
     return replace(
         row,
-        scores={"lfw": replace(score, metrics=score.metrics | {"eer_folds": error}, privacy={"bacc": attack})},
+        scores={"lfw": replace(score, metrics=score.metrics | {"eer": error}, privacy={"bacc": attack})},
     )
 
 
@@ -87,7 +87,7 @@ def test_every_metric_is_in_the_file(finished: Path) -> None:
         ("2", "20", "1"),
     ]
     assert [float(line["lfw/bacc"]) for line in lines] == [0.93, 0.60, 0.55]
-    assert [float(line["lfw/eer_folds"]) for line in lines] == [0.03, 0.06, 0.05]
+    assert [float(line["lfw/eer"]) for line in lines] == [0.03, 0.06, 0.05]
     assert [line["lfw/pareto_front"] for line in lines] == ["1", "0", "1"]
     assert all(line["failure"] == "" for line in lines)
 

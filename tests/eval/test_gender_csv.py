@@ -35,8 +35,8 @@ def test_columns(tmp_path: Path) -> None:
     torch.save({"global_step": 12, "state_dict": {"a": torch.zeros(1)}}, checkpoint)
     rows = [
         row("backbone", None),
-        row("step 1030", "runs/1030ftn_layers.pth", pic=3.5),
-        row("last", str(checkpoint), pic=4),
+        row("step 1030", "runs/1030ftn_layers.pth", pic_folds=3.5),
+        row("last", str(checkpoint), pic_folds=4),
     ]
     path = tmp_path / "gender.csv"
     GenderCsv(path)(rows)
@@ -50,7 +50,7 @@ def test_columns(tmp_path: Path) -> None:
 
 def test_as_the_methods_own_code_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "gender.csv"
-    before, after = row("backbone", None), row("a", "runs/1030ftn_layers.pth", pic=3.5)
+    before, after = row("backbone", None), row("a", "runs/1030ftn_layers.pth", pic_folds=3.5)
     GenderCsv(path, legacy=True)([before, after, results("elsewhere", 0.5)])
     written = lines(path)
     assert written[0] == COLUMNS[:-1]

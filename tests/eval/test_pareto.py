@@ -11,7 +11,7 @@ from src.eval.score import BenchmarkScore
 
 
 def row(label: str, error: float, attack: float) -> Results:
-    score = BenchmarkScore({"eer_folds": error}, privacy={"bacc": attack})
+    score = BenchmarkScore({"eer": error}, privacy={"bacc": attack})
     return Results("demo", label, None, 1.0, {}, {"gender": score})
 
 

@@ -303,3 +303,13 @@ def test_image_and_mirror_image_have_the_same_template() -> None:
 
     with torch.no_grad():
         torch.testing.assert_close(template(image), template(image.flip(-1)))
+
+
+def test_untrained_backbone_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="init_from=null: the backbone is frozen"):
+        module().check_ready()
+    module(allow_random_backbone=True).check_ready()
+    loaded = module()
+    torch.save(backbone().state_dict(), tmp_path / "backbone.pth")
+    loaded.load_backbone(tmp_path / "backbone.pth")
+    loaded.check_ready()

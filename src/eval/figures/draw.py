@@ -72,4 +72,4 @@ def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) ->
 
 
 def _has_point(score: BenchmarkScore) -> bool:
-    return not math.isnan(score.metrics.get("eer_folds", math.nan) + score.privacy.get("bacc", math.nan))
+    return not math.isnan(score.metrics.get("eer", math.nan) + score.privacy.get("bacc", math.nan))

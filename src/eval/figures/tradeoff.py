@@ -79,7 +79,7 @@ def tradeoff_figure(path: Path, benchmark: str, results: Sequence[Results]) -> F
 def _points(benchmark: str, results: Sequence[Results]) -> list[_Point]:
     points = []
     for number, row in enumerate(results, start=1):
-        eer = row.metrics.get(benchmark, {}).get("eer_folds", math.nan)
+        eer = row.metrics.get(benchmark, {}).get("eer", math.nan)
         bacc = row.privacy.get(benchmark, {}).get("bacc", math.nan)
         if not math.isnan(eer + bacc):
             points.append(_Point(number, row.label, eer, bacc))

@@ -1,0 +1,1 @@
+"""Methods that take gender out of embeddings, behind one interface."""
