@@ -108,13 +108,13 @@ class FaceAugmentation(nn.Module):
         """
         result = sample.copy()
         features = sample["feature"]
-        with _seeded(features.device, seed, step, rank):
-            mirrored = self._draw_mirrored(features)
+        generator = torch.Generator(features.device).manual_seed(_number(seed, step, rank))
+        mirrored = self._draw_mirrored(features, generator)
         result["feature"] = torch.where(mirrored[:, None], features[:, 1], features[:, 0])
         return result
 
-    def _draw_mirrored(self, batch: torch.Tensor) -> torch.Tensor:
-        return torch.rand(len(batch), device=batch.device) < self.flip
+    def _draw_mirrored(self, batch: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        return torch.rand(len(batch), device=batch.device, generator=generator) < self.flip
 
     def _crop(self, sample: Sample) -> None:
         batch, _, height, width = sample["image"].shape
@@ -158,6 +158,15 @@ class FaceAugmentation(nn.Module):
 @contextmanager
 def _seeded(device: torch.device, seed: int, step: int, rank: int) -> Iterator[None]:
     """Start the global generators anew; afterwards they are as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]))
+    on_gpu = device.type == "cuda"
+    number = _number(seed, step, rank)
+    with torch.random.fork_rng([device] if on_gpu else []):
+        # Not torch.manual_seed: where there is no GPU it remembers every call, with its stack, until there is one.
+        torch.default_generator.manual_seed(number)
+        if on_gpu:
+            torch.cuda.manual_seed(number)
         yield
+
+
+def _number(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])
