@@ -62,7 +62,7 @@ def train(config: DictConfig) -> float:
     module.save_hyperparameters(OmegaConf.to_container(config, resolve=True))
     if config.init_from is not None:
         module.load_backbone(config.init_from)
-    module.check_ready()
+    module.check_ready(datamodule)
     rows = evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))
     if config.evaluate_untrained and not rows:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from src.datamodules.face_datamodule import FaceDataModule
 from src.models.networks.weights import fingerprint, load_weights
 
 __all__ = ["EmbeddingBatch", "EmbeddingModule"]
@@ -69,8 +70,8 @@ class EmbeddingModule(L.LightningModule):
         load_weights(self.backbone, path)
         self.backbone_file = str(Path(path).absolute())
 
-    def check_ready(self) -> None:
-        """Raise UserError where something is missing that training cannot do without, before any long work."""
+    def check_ready(self, datamodule: FaceDataModule) -> None:
+        """Raise UserError, before any long work, where training on this data could only fail."""
 
     def load_trained(self, path: Path | str, backbone_file: Path | str | None = None) -> None:
         """Load all that embeds from a checkpoint of this method.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from src.datamodules.face_datamodule import FaceDataModule
 from src.datamodules.sample import Sample
 from src.errors import UserError
 from src.losses.gender_angular import GenderAngularLoss, GenderAngularOutput
@@ -22,6 +22,7 @@ from src.models.frozen_features import frozen_features
 from src.models.networks.privacy_layer import ProtectedBackbone
 from src.models.networks.privacy_weights import load_layer, load_protected, read_header
 from src.models.networks.weights import fingerprint, load_weights, weights_fingerprint
+from src.models.optimization import schedule
 
 __all__ = ["GenderAngular"]
 
@@ -101,7 +102,6 @@ class GenderAngular(EmbeddingModule):
         if stage == "fit" and self._feature_cache is not None:
             network = self.backbone.backbone.to(self.trainer.strategy.root_device)
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            datamodule.check_features_suffice()
             features = frozen_features(
                 self.backbone.embed, fingerprint(network), datamodule, self.trainer, self._feature_cache
             )
@@ -110,10 +110,7 @@ class GenderAngular(EmbeddingModule):
     def configure_model(self) -> None:
         """Create the loss for the identities of the training data."""
         if self.loss is None and self.trainer.training:
-            class_attributes = self.trainer.datamodule.class_attributes  # type: ignore[attr-defined]
-            self.loss = self._make_loss(embedding_size=self.backbone.embedding_size, class_attributes=class_attributes)
-            if self._head_weights is not None:
-                self._load_head(self.loss, self._head_weights)
+            self.loss = self._new_loss(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Loss of one batch of images, or of embeddings of unit length."""
@@ -151,10 +148,7 @@ class GenderAngular(EmbeddingModule):
         optimizer = self._make_optimizer(groups)
         if self._make_scheduler is None:
             return optimizer
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        epoch_steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        scheduler = self._make_scheduler(optimizer, total_steps=total_steps, epoch_steps=epoch_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return schedule(optimizer, self._make_scheduler, self.trainer)
 
     def configure_gradient_clipping(
         self,
@@ -171,14 +165,32 @@ class GenderAngular(EmbeddingModule):
         load_weights(self.backbone.backbone, path)
         self.backbone_file = str(Path(path).absolute())
 
-    def check_ready(self) -> None:
-        """Raise UserError if the frozen backbone has weights that nobody trained."""
+    def check_ready(self, datamodule: FaceDataModule) -> None:
+        """See `EmbeddingModule.check_ready`.
+
+        Raises:
+            UserError: Nobody trained the weights of the frozen backbone, the training data has one gender only or
+                somebody of both, the class centres to start from are of other identities, or embeddings computed once
+                would lack augmentation.
+        """
         has_weights = any(True for _ in self.backbone.backbone.parameters())
         if has_weights and self.backbone_file is None and not self._allow_random_backbone:
             raise UserError(
                 "init_from=null: the backbone is frozen, so it has to be trained already. Name its weights by "
                 "init_from=FILE, or set model.allow_random_backbone=true where they are built in (pretrained=true)"
             )
+        if self._feature_cache is not None:
+            datamodule.check_features_suffice()
+        with torch.device("meta"):
+            self._new_loss(datamodule)
+
+    def _new_loss(self, datamodule: FaceDataModule) -> GenderAngularLoss:
+        loss = self._make_loss(
+            embedding_size=self.backbone.embedding_size, class_attributes=datamodule.class_attributes
+        )
+        if self._head_weights is not None:
+            self._load_head(loss, self._head_weights)
+        return loss
 
     def load_trained(self, path: Path | str, backbone_file: Path | str | None = None) -> None:
         """Load the privacy layer, and the backbone that it was trained behind.

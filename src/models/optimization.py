@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import lightning as L
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from src.errors import UserError
 
-__all__ = ["cosine", "parameter_groups", "polynomial", "step"]
+__all__ = ["cosine", "parameter_groups", "polynomial", "schedule", "step"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,21 @@ def parameter_groups(module: nn.Module, *, decay_norm_and_bias: bool = True) -> 
     exempt = [parameter for parameter in trainable if not decay_norm_and_bias and parameter.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def schedule(optimizer: Optimizer, scheduler: Callable[..., LRScheduler], trainer: L.Trainer) -> Any:
+    """What ``configure_optimizers`` returns for an optimiser with a schedule that is stepped after each of its steps.
+
+    Args:
+        optimizer: With the base rates.
+        scheduler: Called with the optimiser, ``total_steps`` (optimiser steps of the whole run) and ``epoch_steps``
+            (optimiser steps of one epoch).
+        trainer: Tells both.
+    """
+    total_steps = int(trainer.estimated_stepping_batches)
+    epoch_steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    made = scheduler(optimizer, total_steps=total_steps, epoch_steps=epoch_steps)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": made, "interval": "step"}}
 
 
 def _warmup_then_decay(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from src.datamodules.sample import Sample
 from src.losses.heads import MarginHead
 from src.models.embedding_module import EmbeddingModule
-from src.models.optimization import parameter_groups
+from src.models.optimization import parameter_groups, schedule
 
 __all__ = ["FaceRecognizer"]
 
@@ -76,7 +75,4 @@ class FaceRecognizer(EmbeddingModule):
     def configure_optimizers(self) -> Any:
         """One optimiser over backbone and head, and a schedule stepped after each of its steps."""
         optimizer = self._make_optimizer(parameter_groups(self, decay_norm_and_bias=self._decay_norm_and_bias))
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        epoch_steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        scheduler = self._make_scheduler(optimizer, total_steps=total_steps, epoch_steps=epoch_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return schedule(optimizer, self._make_scheduler, self.trainer)

@@ -20,8 +20,10 @@ from src.datamodules.sampling import GenderBalanced
 from src.errors import UserError
 from src.losses.gender_angular import GenderAngularLoss
 from src.losses.heads import NormalizedSoftmaxHead
+from src.models.export import export_onnx
 from src.models.gender_angular import GenderAngular
 from src.models.networks.mini import MiniFaceNet
+from src.models.networks.onnx_network import OnnxNetwork
 from src.models.networks.privacy_layer import PrivacyLayer
 from src.models.networks.weights import weights_fingerprint
 from src.models.optimization import cosine
@@ -160,18 +162,6 @@ class TestTraining:
         trainer = fit(module(scheduler=cosine), data(), epochs=2)
         assert [group["lr"] for group in trainer.optimizers[0].param_groups] == pytest.approx([0, 0], abs=1e-9)
 
-    def test_people_of_one_gender_are_refused_before_the_first_step(self) -> None:
-        datamodule = data()
-        datamodule.dataset.source.attributes[:] = 1
-        with pytest.raises(UserError, match="0 identities marked female and 6 marked male"):
-            fit(module(), datamodule)
-
-    def test_a_person_of_two_genders_is_refused(self) -> None:
-        datamodule = data()
-        datamodule.dataset.source.attributes[0] = 1
-        with pytest.raises(UserError, match="images of both genders, the first is 'person 0'"):
-            fit(module(), datamodule)
-
 
 class TestFeatureCache:
     def test_training_on_features_is_training_on_images(self, tmp_path: Path) -> None:
@@ -305,11 +295,51 @@ def test_image_and_mirror_image_have_the_same_template() -> None:
         torch.testing.assert_close(template(image), template(image.flip(-1)))
 
 
-def test_untrained_backbone_is_refused_unless_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="init_from=null: the backbone is frozen"):
-        module().check_ready()
-    module(allow_random_backbone=True).check_ready()
-    loaded = module()
-    torch.save(backbone().state_dict(), tmp_path / "backbone.pth")
-    loaded.load_backbone(tmp_path / "backbone.pth")
-    loaded.check_ready()
+class TestCheckReady:
+    """What could only fail is refused before anything is embedded."""
+
+    def ready(self, **options: object) -> GenderAngular:
+        return module(allow_random_backbone=True, **options)
+
+    def test_untrained_backbone(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="init_from=null: the backbone is frozen"):
+            module().check_ready(data())
+        self.ready().check_ready(data())
+        loaded = module()
+        torch.save(backbone().state_dict(), tmp_path / "backbone.pth")
+        loaded.load_backbone(tmp_path / "backbone.pth")
+        loaded.check_ready(data())
+
+    def test_people_of_one_gender(self) -> None:
+        datamodule = data()
+        datamodule.dataset.source.attributes[:] = 1
+        with pytest.raises(UserError, match="0 identities marked female and 6 marked male"):
+            self.ready().check_ready(datamodule)
+
+    def test_a_person_of_two_genders(self) -> None:
+        datamodule = data()
+        datamodule.dataset.source.attributes[0] = 1
+        with pytest.raises(UserError, match="images of both genders, the first is 'person 0'"):
+            self.ready().check_ready(datamodule)
+
+    def test_class_centres_of_other_identities(self, tmp_path: Path) -> None:
+        torch.save({"kernel": torch.randn(16, 5)}, tmp_path / "5header.pth")
+        with pytest.raises(UserError, match=r"5header\.pth: class centres of 5 identities"):
+            self.ready(head_weights=tmp_path / "5header.pth").check_ready(data())
+
+    def test_augmentation_that_embeddings_would_lack(self, tmp_path: Path) -> None:
+        datamodule = data()
+        datamodule.augmentation = FaceAugmentation(blur=0.5)
+        self.ready().check_ready(datamodule)
+        with pytest.raises(UserError, match=r"datamodule\.augmentation\.blur=0"):
+            self.ready(feature_cache=tmp_path).check_ready(datamodule)
+
+
+def test_onnx_backbone(tmp_path: Path) -> None:
+    network = backbone()
+    export_onnx(network, 16, tmp_path / "backbone.onnx")
+    on_onnx, on_torch = module(OnnxNetwork(tmp_path / "backbone.onnx"), feature_cache=tmp_path), module(network)
+    on_onnx.check_ready(data())
+    for model in (on_onnx, on_torch):
+        fit(model, data(), epochs=1)
+    torch.testing.assert_close(on_onnx.layer.proj[0].weight, on_torch.layer.proj[0].weight, rtol=1e-3, atol=1e-4)
