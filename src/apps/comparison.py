@@ -26,7 +26,7 @@ from src.apps.run import (
     write_outputs,
 )
 from src.callbacks.benchmarks import BenchmarkCallback
-from src.datamodules.face_datamodule import FaceDataModule
+from src.datamodules.face_datamodule import Benchmark, FaceDataModule
 from src.datamodules.genders import GENDERS
 from src.errors import UserError
 from src.eval.benchmark import VerificationBenchmark
@@ -60,6 +60,8 @@ def compare(config: DictConfig) -> float:
         UserError: Something in the config or the data is wrong, raised before any embedding; or, in the end, a method
             failed.
     """
+    if config.ckpt_path is not None:
+        raise UserError(f"ckpt_path={config.ckpt_path}: methods are fitted anew and compared; leave it out")
     L.seed_everything(config.seed, workers=True, verbose=False)
     methods: dict[str, Suppressor] = instantiate(config.methods)
     trainer = build_trainer(config)
@@ -150,10 +152,14 @@ def _evaluate(
     """Row of one method."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     start = time.perf_counter()
+    method.device = trainer.strategy.root_device
     method.fit(faces.embeddings, faces.attributes, faces.labels)
     seconds = time.perf_counter() - start
     unprotected = _unprotected(trainer)
-    protected = {benchmark: _protect(method, views) for benchmark, views in unprotected.collected.items()}
+    protected = {
+        benchmark: _protect(method, views, _pair_images(datamodule.benchmarks[benchmark]))
+        for benchmark, views in unprotected.collected.items()
+    }
     scores = score_benchmarks(
         datamodule.benchmarks,
         protected,
@@ -173,12 +179,22 @@ def _unprotected(trainer: L.Trainer) -> Evaluated:
     return callback.unprotected
 
 
-def _protect(method: Suppressor, views: Collected) -> dict[str, Tensor]:
-    """Templates of raw embeddings of images and, where there are any, of their mirror images."""
+def _pair_images(benchmark: Benchmark) -> int | None:
+    """How many images, the first ones, are compared with their mirror images added; None: all are."""
+    return len(benchmark.pairs.images) if isinstance(benchmark, VerificationBenchmark) else None
+
+
+def _protect(method: Suppressor, views: Collected, pair_images: int | None) -> dict[str, Tensor]:
+    """Templates of raw embeddings of images and, where there are any, of their mirror images.
+
+    A method that works on whole templates has one of image and mirror image for what is compared, and one of the image
+    alone for the faces whose gender is attacked.
+    """
     if method.per_view:
         return {view: method.transform(functional.normalize(raw)) for view, raw in views.items()}
-    templates = method.transform(functional.normalize(torch.stack(list(views.values())).sum(0)))
-    return dict.fromkeys(views, templates)
+    whole = torch.stack(list(views.values())).sum(0)
+    raw = torch.cat([whole[:pair_images], views["original"][len(whole[:pair_images]) :]])
+    return dict.fromkeys(views, method.transform(functional.normalize(raw)))
 
 
 def _own_comparison(method: Suppressor) -> Compare | None:

@@ -51,8 +51,9 @@ def evaluate(config: DictConfig) -> None:
     compared = ""
     for label, checkpoint, module in networks:
         reference = module.reference()
-        if reference is not None and reference.fingerprint() != compared:
-            compared = reference.fingerprint()
+        before = "" if reference is None else reference.fingerprint()
+        if before != compared:
+            compared = before
             rows += evaluate_reference(config, trainer, module, datamodule, cache)
         rows.append(
             run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)

@@ -234,8 +234,8 @@ def _check_missing(config: DictConfig) -> None:
 
 def _flatten(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Names and nodes of all keys below ``node``; interpolations are not followed."""
-    for key in map(str, node):
-        name, child = f"{prefix}{key}", node._get_node(key)
+    for key in node:
+        name, child = f"{prefix}{key!s}", node._get_node(key)
         yield name, child
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
             yield from _flatten(child, f"{name}.")

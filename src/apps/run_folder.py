@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 CHECKPOINTS = "checkpoints"
+RESULTS = "results.json"
 
 
 def check_run_folder(config: DictConfig) -> None:
@@ -37,10 +38,11 @@ def check_run_folder(config: DictConfig) -> None:
         return
     folder = Path(config.hydra.run.dir)
     last = folder / CHECKPOINTS / "last.ckpt"
-    if config.ckpt_path is None and last.exists():
+    if config.ckpt_path is None and (last.exists() or (folder / RESULTS).exists()):
+        continued = "Continue it with ckpt_path=last, or start" if last.exists() else "Start"
         raise UserError(
-            f"{folder} already holds a training.\n"
-            f"Continue it with ckpt_path=last, or start another with name={config.name}-2 (or any other name)."
+            f"{folder} already holds a finished or interrupted run.\n"
+            f"{continued} another with name={config.name}-2 (or any other name)."
         )
     if config.ckpt_path not in (None, "last"):
         find_checkpoint(config.ckpt_path, folder)
@@ -92,14 +94,15 @@ def find_checkpoint(ckpt_path: str, run_folder: Path) -> Path:
     """Path of the checkpoint that ``ckpt_path`` names.
 
     Args:
-        ckpt_path: ``"last"`` or ``"best"`` of ``run_folder``, or the path of a file.
+        ckpt_path: ``"last"`` or ``"best"`` of ``run_folder``, or the path of a file, or of the folder of a
+            ``backbone.pth``.
         run_folder: Folder of the run.
 
     Raises:
         UserError: There is no such file; the message lists the checkpoints that exist.
     """
     named = run_folder / CHECKPOINTS / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
-    if named.is_file():
+    if named.is_file() or (named / "backbone.pth").is_file():
         return named
     found = sorted(str(path) for path in run_folder.parent.glob(f"*/{CHECKPOINTS}/*.ckpt"))
     there = (

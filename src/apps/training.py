@@ -60,7 +60,7 @@ def train(config: DictConfig) -> float:
     check_monitor(config.monitor, datamodule)
     module: EmbeddingModule = instantiate(config.model)
     module.save_hyperparameters(OmegaConf.to_container(config, resolve=True))
-    if config.init_from is not None:
+    if config.init_from is not None and (checkpoint is None or module.reference() is not None):
         module.load_backbone(config.init_from)
     module.check_ready(datamodule)
     rows = evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))

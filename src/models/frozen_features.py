@@ -49,7 +49,7 @@ def frozen_features(
         "network": fingerprint,
         "precision": str(trainer.precision),
         "device": strategy.root_device.type,
-        "images": dataset.source.fingerprint,
+        "images": dataset.source.content_fingerprint,
         "size": str(dataset.size),
         "align": str(dataset.align),
     }

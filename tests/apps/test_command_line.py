@@ -92,6 +92,13 @@ def _missing_keys(source: str) -> set[str]:
     return OmegaConf.missing_keys(config).union(*map(_missing_keys, bases))
 
 
+def test_codes_of_genders_can_be_typed() -> None:
+    typed = ("benchmark.gender_lfw.gender_codes={0:1,1:0}", "datamodule.source.gender_codes.0=0")
+    config = check("eval", ["experiment=gender_angular/paper", "datamodule.source.root=null", *typed])
+    assert config.benchmark.gender_lfw.gender_codes == {0: 1, 1: 0}
+    assert config.datamodule.source.gender_codes == {"0": 0, "1": 0}
+
+
 def test_unknown_experiment_names_the_nearest() -> None:
     assert "experiment=arcfce does not exist. Did you mean arcface?" in message("experiment=arcfce")
 

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
+from src.apps.comparison import _protect
 from src.apps.comparison_table import comparison_tables, write_comparison
 from src.apps.overrides import CONF
 from src.eval.results import Results
 from src.eval.score import BenchmarkScore
 from src.models.networks.mini import MiniFaceNet
+from src.models.suppression.projections import NoSuppression
 
 ROOT = CONF.parent
 METHODS = (
@@ -156,3 +159,16 @@ def test_the_file_leaves_unknown_numbers_empty(tmp_path: Path) -> None:
     assert (line["method"], line["eer"], line["bacc"], line["pic"], line["dim"]) == (
         *("none", "0.05", "0.6", "", "1024"),
     )
+
+
+def test_whole_templates_of_faces_are_those_of_the_image_alone() -> None:
+    """Faces that are attacked are not added to their mirror images, whatever a method works on."""
+
+    class Whole(NoSuppression):
+        per_view = False
+
+    views = {name: torch.randn(6, 4) for name in ("original", "flipped")}
+    protected = _protect(Whole(), views, 4)
+    expected = torch.cat([views["original"][:4] + views["flipped"][:4], views["original"][4:]])
+    torch.testing.assert_close(protected["original"], functional.normalize(expected))
+    torch.testing.assert_close(protected["flipped"], protected["original"])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.apps.checkpoint import TrainedCheckpoint
+from src.models.networks.privacy_layer import ProtectedBackbone
 from tests.apps.test_training import run, succeed
 
 FACES = ("faces=gender_ci", "datamodule.num_workers=0", "trainer.log_every_n_steps=1", "bootstrap=20")
@@ -53,6 +55,18 @@ def test_checkpoints_hold_the_layer_and_name_the_backbone(root: Path) -> None:
     assert not any(name.startswith("backbone.backbone.") for name in content["state_dict"])
     assert Path(content["frozen_backbone"]["path"]).name == "last.ckpt"
     assert sorted(path.name for path in (folder / "reference").iterdir()) == ["180ftn_layers.pth", "180header.pth"]
+
+
+def test_export_holds_the_backbone_too(root: Path) -> None:
+    path = root / "runs" / "gender_angular" / "checkpoints" / "last.ckpt"
+    network = TrainedCheckpoint.read(path).build_backbone()
+    assert isinstance(network, ProtectedBackbone)
+    assert not network.training
+    layer = torch.load(path, weights_only=True)["state_dict"]
+    assert torch.equal(network.layer.state_dict()["proj.0.weight"], layer["backbone.layer.proj.0.weight"])
+    demo = torch.load(root / "runs" / "demo" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in network.backbone.state_dict().items():
+        assert torch.equal(value, demo[f"backbone.{name}"]), name
 
 
 def test_evaluation_of_checkpoint_and_reference_file(root: Path) -> None:

@@ -94,7 +94,7 @@ def test_evaluation_repeats_the_result_of_training(root: Path) -> None:
 def test_a_finished_run_is_not_overwritten(root: Path) -> None:
     result = run(root, "train.py", *TRAINING, "name=whole")
     assert result.returncode == 1
-    assert "already holds a training" in result.stderr
+    assert "already holds a finished or interrupted run" in result.stderr
 
 
 @pytest.mark.slow

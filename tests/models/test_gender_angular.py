@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from src.datamodules.augmentation import FaceAugmentation
 from src.datamodules.face_datamodule import FaceDataModule
@@ -85,8 +86,15 @@ def data(flip: float = 0.0, people: int = PEOPLE, unreadable: int | None = None)
     )
 
 
-def fit(model: GenderAngular, datamodule: FaceDataModule, epochs: int = 4, **options: object) -> L.Trainer:
+def fit(
+    model: GenderAngular,
+    datamodule: FaceDataModule,
+    epochs: int = 4,
+    callbacks: list[L.Callback] | None = None,
+    **options: object,
+) -> L.Trainer:
     trainer = L.Trainer(
+        callbacks=callbacks,
         accelerator="cpu",
         max_epochs=epochs,
         logger=False,
@@ -133,6 +141,34 @@ class TestTraining:
         model.train()
         fit(model, data(), epochs=1)
         assert set(modes) == {(False, True)}
+
+    def test_validation_in_training_leaves_the_backbone_as_it_is(self) -> None:
+        """The reference puts it into training mode after its first evaluation: specification, section 7, row 5."""
+        modes = []
+
+        class Watch(L.Callback):
+            def on_train_batch_start(self, trainer: L.Trainer, pl_module: GenderAngular, *_: object) -> None:
+                modes.append((pl_module.backbone.backbone.training, pl_module.layer.training))
+
+        class Validated(FaceDataModule):
+            def val_dataloader(self) -> list[DataLoader]:  # type: ignore[override]
+                return [DataLoader([{"image": torch.randn(3, 16, 16), "index": i} for i in range(4)], batch_size=2)]
+
+        model, datamodule = module(), data()
+        datamodule.__class__ = Validated
+        buffers = [value.clone() for value in model.backbone.backbone.buffers()]
+        fit(model, datamodule, epochs=3, callbacks=[Watch()])
+        assert set(modes) == {(False, True)}
+        for value, before in zip(model.backbone.backbone.buffers(), buffers, strict=True):
+            assert torch.equal(value, before)
+
+    def test_logged_parts_add_up_to_the_loss(self) -> None:
+        metrics = fit(module(), data(), epochs=1).callback_metrics
+        angles = [metrics[f"train/{name}_angle_degrees"].deg2rad() for name in ("centroid", "prototype")]
+        torch.testing.assert_close(metrics["train/privacy_loss"], 20 * angles[0] + angles[1])
+        torch.testing.assert_close(
+            metrics["train/loss"], metrics["train/identity_loss"] + metrics["train/privacy_loss"]
+        )
 
     def test_the_loss_is_that_of_the_specification(self) -> None:
         model = module()

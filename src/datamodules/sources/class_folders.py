@@ -47,6 +47,7 @@ class ClassFolders(FileSource):
         sort: Order of the classes: `10` before `9`, or numbers by their value.
         class_pattern: Regular expression that the whole name of every class folder must match. Its group `subject`
             is the class's name; a group `gender` tells the attribute: `(?P<subject>.+)_(?P<gender>[01])`.
+        unmatched_classes: What to do about class folders that do not match it: stop, or leave them out.
         file_pattern: Regular expression that the whole name of a file must match, or it is left out. Groups
             `subject`, and optionally `gender` and `age` (in years, kept in the metadata).
         gender_codes: What a `gender` stands for: text -> 0 (female) or 1 (male).
@@ -66,6 +67,7 @@ class ClassFolders(FileSource):
         *,
         sort: Literal["lexicographic", "natural"] = "lexicographic",
         class_pattern: str | None = None,
+        unmatched_classes: Literal["error", "skip"] = "error",
         file_pattern: str | None = None,
         gender_codes: Mapping[str, int] | None = None,
         genders: Callable[[], GenderTable] | None = None,
@@ -73,9 +75,10 @@ class ClassFolders(FileSource):
         missing_landmarks: Literal["error", "skip"] = "error",
     ) -> None:
         check_choice("sort", sort, ("lexicographic", "natural"))
+        check_choice("unmatched_classes", unmatched_classes, ("error", "skip"))
         check_choice("missing_landmarks", missing_landmarks, ("error", "skip"))
         folder = Location(root)
-        naming = _Naming(folder, class_pattern, file_pattern, gender_codes or {})
+        naming = _Naming(folder, class_pattern, unmatched_classes == "skip", file_pattern, gender_codes or {})
         files, left_out = select_images(folder.files())
         images, strangers = naming.read(files)
         left_out += strangers
@@ -83,7 +86,8 @@ class ClassFolders(FileSource):
             example = f"; left out {left_out[0].name}: {left_out[0].reason}" if left_out else ""
             raise UserError(f"{root}: no image found; expected {naming} with {', '.join(IMAGE_SUFFIXES)}{example}")
         if genders is not None:
-            images = _look_up_genders(folder, images, genders())
+            images, unknown = _look_up_genders(folder, images, genders())
+            left_out += unknown
         points = None
         if landmarks is not None:
             images, points, without = _match_landmarks(folder, images, Path(landmarks), missing_landmarks)
@@ -114,29 +118,40 @@ class ClassFolders(FileSource):
         return super().metadata(row) | ({} if age == _NO_AGE else {"age": age})
 
 
-def _look_up_genders(root: Location, images: Sequence[_Image], table: GenderTable) -> list[_Image]:
+def _look_up_genders(
+    root: Location, images: Sequence[_Image], table: GenderTable
+) -> tuple[list[_Image], list[LeftOut]]:
+    """Keep the images whose gender is known; return them with it, and the others."""
     if told := next((image for image in images if image.attribute != UNKNOWN), None):
         raise UserError(f"{root}: the name of {told.file} tells the gender, so set genders of the source to null")
     found = [image._replace(attribute=table(image.file, image.subject)) for image in images]
-    if all(image.attribute == UNKNOWN for image in found):
+    known = [image for image in found if image.attribute != UNKNOWN]
+    if not known:
         raise UserError(
             f"{root}: the table of genders knows none of {len(images)} images, such as {images[0].file} of "
             f"{images[0].subject!r}; give the table and the images of one data set"
         )
-    return found
+    unknown = [image.file for image in found if image.attribute == UNKNOWN]
+    return known, [LeftOut(file, "the table of genders does not know it") for file in unknown]
 
 
 class _Naming:
     """Finds class, gender and age in names; its text is the layout that it expects."""
 
     def __init__(
-        self, root: Location, class_pattern: str | None, file_pattern: str | None, gender_codes: Mapping[str, int]
+        self,
+        root: Location,
+        class_pattern: str | None,
+        skips_unmatched: bool,
+        file_pattern: str | None,
+        gender_codes: Mapping[str, int],
     ) -> None:
         if class_pattern is not None and file_pattern is not None:
             raise UserError(f"{root}: class_pattern and file_pattern are both set; set one of them to null")
         self.codes = check_codes(gender_codes)
         self.root = root
         self.class_pattern = _compile("class_pattern", class_pattern, ("gender",))
+        self.skips_unmatched = skips_unmatched
         self.file_pattern = _compile("file_pattern", file_pattern, ("gender", "age"))
 
     def __str__(self) -> str:
@@ -152,6 +167,9 @@ class _Naming:
             folder, _, name = file.partition("/")
             if not name or "/" in name:
                 left_out.append(LeftOut(file, "does not lie in <class>/<image>"))
+                continue
+            if self.skips_unmatched and self.class_pattern and not self.class_pattern.fullmatch(folder):
+                left_out.append(LeftOut(file, f"its folder does not match class_pattern={self.class_pattern.pattern}"))
                 continue
             if folder not in facts:
                 facts[folder] = self._read_folder(folder)
@@ -171,6 +189,7 @@ class _Naming:
         if match is None:
             raise UserError(
                 f"{self.root / folder}: the folder's name does not match class_pattern={self.class_pattern.pattern}; "
+                "to leave such folders out set unmatched_classes=skip of the source, or "
                 "rename it, or give the folder that holds the class folders"
             )
         try:

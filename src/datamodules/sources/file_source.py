@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -67,6 +68,22 @@ class FileSource(FaceSource):
         # Arrays instead of lists: forked processes would copy every page of a list by counting references.
         self._files = {modality: np.array([os.fsencode(name) for name in names]) for modality, names in files.items()}
 
+    @property
+    def content_fingerprint(self) -> str:
+        """With landmarks and, of local files, sizes and times of the last change.
+
+        Raises:
+            UserError: A file is gone.
+        """
+        digest = hashlib.sha256(self.fingerprint.encode())
+        if self._points is not None:
+            digest.update(self._points.tobytes())
+        if self.root.is_local:
+            for names in self._files.values():
+                for name in names:
+                    digest.update(_state(self.root.path / os.fsdecode(name)))
+        return digest.hexdigest()
+
     def key(self, row: int) -> str:
         """Path of the image below the root."""
         return os.fsdecode(self._files["image"][row])
@@ -83,6 +100,15 @@ class FileSource(FaceSource):
         """Five points of a row, float32 [5, 2], in pixels of its file."""
         assert self._points is not None
         return self._points[row]
+
+
+def _state(path: Path) -> bytes:
+    """Size and time of the last change."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return f"{status.st_size} {status.st_mtime_ns} ".encode()
 
 
 def select_images(names: Sequence[str]) -> tuple[list[str], list[LeftOut]]:

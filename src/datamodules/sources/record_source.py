@@ -34,6 +34,7 @@ class RecordSource(FaceSource):
         rec = Path(path)
         if rec.is_dir():
             rec /= "train.rec"
+        self._rec = rec
         self._reader = RecordReader(rec)
         labels, num_classes = self._reader.labels, self._reader.num_classes
         if empty := num_classes - np.count_nonzero(np.bincount(labels)):
@@ -46,6 +47,11 @@ class RecordSource(FaceSource):
         width = len(str(num_classes - 1))
         classes = [f"{label:0{width}d}" for label in range(num_classes)]
         super().__init__(str(path), labels, classes, digest.hexdigest(), resolution=resolution)
+
+    @property
+    def content_fingerprint(self) -> str:
+        """With the time of the last change of the file."""
+        return hashlib.sha256(f"{self.fingerprint} {self._rec.stat().st_mtime_ns}".encode()).hexdigest()
 
     def key(self, row: int) -> str:
         """Record number in nine digits."""

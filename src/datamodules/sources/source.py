@@ -81,6 +81,11 @@ class FaceSource(ABC):
         return len(self.labels)
 
     @property
+    def content_fingerprint(self) -> str:
+        """Hex digest that changes whenever the images, as far as can be told without reading them, or the rows do."""
+        return self.fingerprint
+
+    @property
     def class_attributes(self) -> np.ndarray:
         """Attribute of each class, that of its images of known gender: int8 [C], -1 where there is none.
 

@@ -23,12 +23,13 @@ from src.models.networks.weights import (
     weights_fingerprint,
 )
 
-__all__ = ["checkpoint_step", "load_layer", "load_protected", "read_header", "read_layer"]
+__all__ = ["load_layer", "load_protected", "read_header", "read_layer"]
 
+_OURS = "backbone.layer."
+"""What the names of the layer begin with in our checkpoints."""
 _WRAPPERS = r"(?:(?:module|_orig_mod|backbone|layer)\.)*"
 _LAYER = re.compile(rf"{_WRAPPERS}(proj\.\d+\.(?:weight|bias))")
 _HEADER = re.compile(r"(?:(?:module|_orig_mod)\.)*kernel")
-_STEP = re.compile(r"(\d+)(?:ftn_layers|backbone)\.pth")
 
 
 def read_layer(path: Path | str) -> dict[str, Tensor]:
@@ -55,12 +56,13 @@ def read_layer(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_layer(layer: nn.Module, path: Path | str) -> None:
-    """Fill a privacy layer from any file that `read_layer` reads.
+    """Fill a privacy layer from a checkpoint of ours, whatever the layer is, or any file that `read_layer` reads.
 
     Raises:
         UserError: The file cannot be read, or its layer is of another shape.
     """
-    weights = read_layer(path)
+    own = {name: value for name, value in read_weights(path).items() if name.startswith(_OURS)}
+    weights = {name.removeprefix(_OURS): value for name, value in own.items()} or read_layer(path)
     shapes, expected = ({name: list(value.shape) for name, value in d.items()} for d in (weights, layer.state_dict()))
     if shapes != expected:
         raise UserError(
@@ -87,15 +89,16 @@ def load_protected(
         UserError: A file cannot be read or does not fit, or the backbone is not to be found.
     """
     load_layer(network.layer, path)
-    content = read_checkpoint(path)
-    frozen = content.get("frozen_backbone")
-    if any("backbone." in name and "layer." not in name for name in content.get("state_dict", content)):
+    if any("backbone." in name and "layer." not in name for name in read_weights(path)):
         load_weights(network.backbone, path)
         return path
+    frozen = read_checkpoint(path).get("frozen_backbone")
     if frozen is not None:
         return _find_backbone(network.backbone, path, frozen, backbone_file)
     if backbone_file is not None:
         load_weights(network.backbone, backbone_file)
+    elif any(True for _ in network.backbone.parameters()):
+        raise UserError(f"{path} holds a privacy layer and does not tell its backbone: give that by init_from=FILE")
     return backbone_file
 
 
@@ -135,9 +138,3 @@ def read_header(path: Path | str) -> Tensor:
             "Expected one entry, kernel [embedding size, classes]: <step>header.pth of the gender-angular method"
         )
     return kernels[0].T.contiguous().float()
-
-
-def checkpoint_step(name: str) -> int | None:
-    """Optimiser step in the name of a privacy layer's file, ``1030ftn_layers.pth``; None for other names."""
-    match = _STEP.fullmatch(name)
-    return int(match[1]) if match else None

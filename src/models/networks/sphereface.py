@@ -75,6 +75,7 @@ class SphereFaceNet(Backbone):
     ) -> None:
         super().__init__(embedding_size, size)
         check_choice("model.backbone.residual_order", residual_order, RESIDUAL_ORDERS)
+        self.residual_order = residual_order
         self.layer1 = self._stage(3, 64, blocks[0], residual_order)
         self.layer2 = self._stage(64, 128, blocks[1], residual_order)
         self.layer3 = self._stage(128, 256, blocks[2], residual_order)
@@ -88,6 +89,10 @@ class SphereFaceNet(Backbone):
     def _stage(in_channels: int, channels: int, blocks: int, residual_order: str) -> nn.Sequential:
         residual = (PlainResidualBlock(channels, residual_order) for _ in range(blocks))
         return nn.Sequential(DownsamplingBlock(in_channels, channels), *residual)
+
+    def extra_repr(self) -> str:
+        """The order of the residual blocks, which their weights do not tell."""
+        return f"residual_order={self.residual_order}"
 
     def embed(self, images: Tensor) -> Tensor:
         """Compute the embeddings; the linear layer never runs in half precision."""

@@ -104,7 +104,7 @@ def read_checkpoint(path: Path | str) -> Any:
     """Read whatever tensors and plain values a file holds, without running any code in it.
 
     Args:
-        path: A ``.safetensors`` file, or a file of ``torch.save``.
+        path: A ``.safetensors`` file, or a file of ``torch.save``; or the folder of a ``backbone.pth``.
 
     Returns:
         Its content, tensors on the CPU.
@@ -113,6 +113,8 @@ def read_checkpoint(path: Path | str) -> Any:
         UserError: If the file is missing, damaged, or holds objects of other classes.
     """
     path = Path(path)
+    if path.is_dir():
+        path /= "backbone.pth"
     if not path.is_file():
         raise UserError(f"no weights file at {path}")
     try:
@@ -171,8 +173,11 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def weights_fingerprint(network: nn.Module) -> str:
-    """SHA-256 of the names, types, shapes and values of a network's weights and buffers."""
-    digest = hashlib.sha256()
+    """SHA-256 of a network's class and what it tells of itself, and of the names, types, shapes and values it holds.
+
+    Unlike `fingerprint` it does not depend on how torch writes down the modules in it, so that it can be stored.
+    """
+    digest = hashlib.sha256(f"{type(network).__name__} {network.extra_repr()}".encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -76,6 +76,7 @@ class LearnedSuppressor(Suppressor):
                 seed=self.seed,
                 name=type(self).__name__,
                 gradient_clip=self.gradient_clip,
+                device=self.device,
             )
         self.parameters = sum(parameter.numel() for parameter in self.encoder.parameters())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +21,9 @@ class Suppressor(ABC):
     per_view = True
     """Whether the embeddings of an image and of its mirror image are transformed one by one and then added. If not,
     the method works on the template made of both."""
+
+    device = torch.device("cpu")
+    """Where a method that is a network is trained; embeddings and templates are on the CPU."""
 
     parameters = 0
     """Learnt numbers that are needed to transform; known after `fit`."""

@@ -106,8 +106,9 @@ def fit_on_features(
     seed: int = 0,
     name: str = "",
     gradient_clip: float | None = None,
+    device: torch.device | None = None,
 ) -> None:
-    """Train a module on embeddings, on the GPU if there is one; a bar tells the epochs.
+    """Train a module on embeddings; a bar tells the epochs.
 
     Args:
         module: Takes the batches of `FeatureDataModule`; it is on the CPU and in evaluation mode afterwards.
@@ -120,14 +121,16 @@ def fit_on_features(
         seed: Of the order.
         name: What the bar says; by default the name of the class.
         gradient_clip: Largest norm of the gradient, which is scaled down to it; None: any.
+        device: Where it is trained; None: on the CPU.
 
     Raises:
         UserError: A batch needs more embeddings than there are.
     """
+    device = device or torch.device("cpu")
     data = FeatureDataModule(embeddings, labels, attributes, batch_size=batch_size, balanced=balanced, seed=seed)
     trainer = L.Trainer(
-        accelerator="auto",
-        devices=1,
+        accelerator=device.type,
+        devices=1 if device.index is None else [device.index],
         max_epochs=epochs,
         gradient_clip_val=gradient_clip,
         callbacks=[_EpochBar(name or type(module).__name__)],

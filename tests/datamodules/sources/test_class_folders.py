@@ -233,6 +233,14 @@ def test_several_data_sets_in_one_folder(configured: Configured, tmp_path: Path)
     source = configured("balanced_folds", root=tmp_path)
     assert source.classes == ["7_0_agedb", "7_1_lfw", "cfrs_07_1_colorferet"]
     assert source.attributes.tolist() == [1, 0, 0]
+    pattern = r"(?P<subject>.+_(?P<gender>[^_]*)_(?:lfw|agedb))"
+    fold = configured("balanced_folds", root=tmp_path, class_pattern=pattern, unmatched_classes="skip")
+    assert fold.classes == ["7_0_agedb", "7_1_lfw"]
+    assert [left_out.name for left_out in fold.left_out] == ["cfrs_07_1_colorferet/1.jpg"]
+    with pytest.raises(
+        UserError, match=r"cfrs_07_1_colorferet: the folder's name does not match .*unmatched_classes=skip"
+    ):
+        configured("balanced_folds", root=tmp_path, class_pattern=pattern)
     with pytest.raises(UserError, match="8_x_lfw: the gender 'x' is none of gender_codes"):
         configured("balanced_folds", root=_fill(tmp_path, "8_x_lfw/1.jpg"))
 
@@ -244,9 +252,12 @@ def test_genders_from_lists_of_lfw(configured: Configured, tmp_path: Path, caplo
     lists = {"female_names": tmp_path / "female_names.txt", "male_names": tmp_path / "male_names.txt"}
     with caplog.at_level(logging.INFO):
         source = configured("lfw_gender", root=root, genders=lists)
-    assert source.attributes.tolist() == [1, 0, -1]
+    assert source.attributes.tolist() == [1, 0]
+    assert [(left_out.name, left_out.reason) for left_out in source.left_out] == [
+        ("Zico/Zico_0002.jpg", "the table of genders does not know it")
+    ]
     assert source.metadata(1)["attribute"] == 0
-    assert "1 female, 1 male and 1 other images" in caplog.text
+    assert "1 female, 1 male and 0 other images" in caplog.text
     before = source.fingerprint
     (tmp_path / "male_names.txt").write_text("Al_Gore_0001.jpg\nZico_0002.jpg")
     assert configured("lfw_gender", root=root, genders=lists).fingerprint != before
@@ -267,7 +278,7 @@ def test_genders_on_images_of_vggface2(configured: Configured, tmp_path: Path) -
     table = tmp_path / "maad.csv"
     table.write_text("Filename,Male\nn000002/0001_01.jpg,-1\nn000002/0002_01.jpg,0\nn000003/0001_01.jpg,1\n")
     source = configured("vggface2_gender", root=root, genders={"annotations": table})
-    assert source.attributes.tolist() == [0, -1, 1]
+    assert source.attributes.tolist() == [0, 1]
     assert source.class_attributes.tolist() == [0, 1]
     table.write_text("Filename,Male\nn000002/0001_01.jpg,-1\nn000002/0002_01.jpg,1\n")
     with pytest.raises(UserError, match="people have images of both genders, the first is 'n000002'"):

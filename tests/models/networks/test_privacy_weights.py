@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 from src.models.networks.mini import MiniFaceNet
-from src.models.networks.privacy_weights import checkpoint_step, read_header, read_layer
+from src.models.networks.privacy_layer import PrivacyLayer, ProtectedBackbone
+from src.models.networks.privacy_weights import load_layer, load_protected, read_header, read_layer
+from src.models.networks.sphereface import RESIDUAL_ORDERS, sfnet20
+from src.models.networks.weights import fingerprint, weights_fingerprint
 
 
 def layer() -> dict[str, Tensor]:
@@ -73,17 +77,43 @@ def test_header_is_transposed(tmp_path: Path) -> None:
         assert torch.equal(centres[1], kernel[:, 1])
 
 
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("1030ftn_layers.pth", 1030),
-        ("153250backbone.pth", 153250),
-        ("backbone.pth", None),
-        ("1030header.pth", None),
-        ("1030ftn_layers.pth.tmp", None),
-        ("x1030ftn_layers.pth", None),
-        ("1030ftn_layersXpth", None),
-    ],
-)
-def test_step_in_a_file_name(name: str, step: int | None) -> None:
-    assert checkpoint_step(name) == step
+def two_networks() -> tuple[ProtectedBackbone, ProtectedBackbone]:
+    source, target = (ProtectedBackbone(MiniFaceNet(embedding_size=8, size=16), PrivacyLayer) for _ in range(2))
+    assert fingerprint(source) != fingerprint(target)
+    return source, target
+
+
+@pytest.mark.parametrize("container", [None, "state_dict", "state_dict_backbone", "model", "backbone"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_layer_and_backbone_in_one_file(tmp_path: Path, container: str | None, prefix: str) -> None:
+    source, target = two_networks()
+    weights = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    torch.save(weights if container is None else {container: weights}, tmp_path / "model.pth")
+    assert load_protected(target, tmp_path / "model.pth") == tmp_path / "model.pth"
+    assert fingerprint(source) == fingerprint(target)
+
+
+def test_layer_alone_needs_its_backbone(tmp_path: Path) -> None:
+    source, target = two_networks()
+    torch.save(source.layer.state_dict(), tmp_path / "1030ftn_layers.pth")
+    (tmp_path / "reference").mkdir()
+    torch.save(source.backbone.state_dict(), tmp_path / "reference" / "backbone.pth")
+    with pytest.raises(UserError, match=r"1030ftn_layers\.pth .* does not tell its backbone.*init_from=FILE"):
+        load_protected(target, tmp_path / "1030ftn_layers.pth")
+    load_protected(target, tmp_path / "1030ftn_layers.pth", tmp_path / "reference")
+    assert fingerprint(source) == fingerprint(target)
+
+
+def test_any_layer_of_our_checkpoints(tmp_path: Path) -> None:
+    layer, other = nn.Linear(4, 4), nn.Linear(4, 4)
+    weights = {f"backbone.layer.{name}": value for name, value in layer.state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "last.ckpt")
+    load_layer(other, tmp_path / "last.ckpt")
+    assert torch.equal(other.weight, layer.weight)
+
+
+def test_another_network_with_the_same_weights_is_another_backbone() -> None:
+    before, after = (sfnet20(embedding_size=4, size=16, residual_order=order) for order in RESIDUAL_ORDERS)
+    after.load_state_dict(before.state_dict())
+    assert weights_fingerprint(before) != weights_fingerprint(after)
+    assert weights_fingerprint(before) == weights_fingerprint(copy.deepcopy(before))
