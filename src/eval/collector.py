@@ -98,8 +98,8 @@ class EmbeddingCollector:
         for view_name, view in zip(("original", "flipped"), views, strict=False):
             ordered = torch.empty(self._count, view.shape[1])
             ordered[embedded] = view[index >= 0]
-            check_finite(ordered.numpy(), f"{self._name}: embeddings")
             collected[view_name] = ordered[stands_for]
+            check_finite(collected[view_name].numpy(), f"{self._name}: embeddings")
         return collected
 
     def _stands_for(self, embedded: Tensor) -> Tensor:

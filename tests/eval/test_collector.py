@@ -60,7 +60,8 @@ def test_missing_images_and_broken_embeddings_are_refused() -> None:
         collector.collect()
 
 
-def test_copies_take_the_embedding_of_their_first() -> None:
+def test_copies_take_the_embedding_of_their_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "empty", lambda *shape: torch.full(shape, torch.nan))  # what memory may hold
     copy_of = np.array([0, 1, 0, 3, 1])
     collector = EmbeddingCollector(5, "toy", copy_of)
     collector.add(torch.tensor([3, 0, FILLER]), torch.tensor([[3.0], [0.0], [9.0]]), None)
