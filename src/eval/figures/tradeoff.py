@@ -18,6 +18,7 @@ from src.eval.results import Results
 __all__ = ["tradeoff_figure"]
 
 _MARKERS = "os^Dv"
+_MANY = 16  # rows; of more than that only those on the front, and the first, are named
 _TOGETHER = 16.0  # points of a page; numbers of markers that are nearer are written together
 
 
@@ -34,6 +35,8 @@ class _Point:
 def tradeoff_figure(path: Path, benchmark: str, results: Sequence[Results]) -> Figure:
     """Balanced accuracy of gender attackers over the equal error rate, and the rows that no other beats in both.
 
+    Of many rows, such as those of a sweep, only these are named, and the first.
+
     Args:
         path: PNG file.
         benchmark: Name of a benchmark with attacks on gender.
@@ -42,6 +45,8 @@ def tradeoff_figure(path: Path, benchmark: str, results: Sequence[Results]) -> F
     points = _points(benchmark, results)
     by_label = {point.label: point for point in points}
     front = [by_label[label] for label in pareto_front(results, benchmark)]
+    named = points if len(points) <= _MANY else [point for point in points if point in front or point is points[0]]
+    others = [point for point in points if point not in named]
     told = [f"{p.label} {100 * p.eer:.2f} % and {100 * p.bacc:.2f} %" for p in points]
     best = ", ".join(p.label for p in front)
     figure = Figure(
@@ -55,7 +60,10 @@ def tradeoff_figure(path: Path, benchmark: str, results: Sequence[Results]) -> F
         axes.axhline(0.5, color="#767676", linestyle=":", linewidth=1.5, label="blind guessing")
         steps = [p.eer for p in front], [p.bacc for p in front]
         axes.step(*steps, "--", where="post", color="#767676", linewidth=1.5, label="not beaten in both")
-        for i, point in enumerate(points):
+        if others:
+            places = [p.eer for p in others], [p.bacc for p in others]
+            axes.plot(*places, "o", color="#b0b0b0", markersize=6, linestyle="none", label="other rows")
+        for i, point in enumerate(named):
             axes.plot(
                 point.eer,
                 point.bacc,
@@ -72,7 +80,7 @@ def tradeoff_figure(path: Path, benchmark: str, results: Sequence[Results]) -> F
             axis.set_major_locator(MaxNLocator(6))
         axes.margins(0.12, 0.1)
         legend_below(drawing, axes)
-        _write_numbers(drawing, axes, points)
+        _write_numbers(drawing, axes, named)
     return figure
 
 

@@ -53,6 +53,14 @@ def test_numbers_of_points_that_coincide_are_written_together(tmp_path: Path, mo
     assert written == ["1, 3, 4", "2"]
 
 
+def test_of_many_rows_the_front_and_the_first_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(tradeoff.Axes, "annotate", lambda axes, text, *args, **options: written.append(text))
+    worse = [(f"worse {n}", 0.2 + n / 100, 0.8) for n in range(15)]
+    tradeoff_figure(tmp_path / "a.png", "toy", rows(("backbone", 0.12, 0.9), *worse, ("a", 0.1, 0.6), ("b", 0.3, 0.5)))
+    assert written == ["1", "17", "18"]
+
+
 def test_room_for_many_rows_with_long_names(tmp_path: Path) -> None:
     def height(count: int) -> int:
         compared = rows(*((f"{n} " + "long name " * 9, 0.1 + n / 50, 0.9 - n / 50) for n in range(count)))
