@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a trained backbone, ``runs/demo``, and the method behind it, ``runs/gender_angular``."""
     folder = tmp_path_factory.mktemp("privface")
-    succeed(folder, "train.py", *BACKBONE, "name=demo", "trainer.max_epochs=4")
+    succeed(folder, "train.py", *BACKBONE, "name=demo", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=4")
     printed = succeed(folder, "train.py", *METHOD, "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20")
     assert "Recognition and privacy" in printed
     return folder
@@ -102,7 +102,7 @@ def test_missing_set_is_named(root: Path) -> None:
 
 def test_two_processes_train_alike(root: Path) -> None:
     """Half the batch each, the angles over both: what one process computes, up to the order of the images."""
-    devices = ("trainer.devices=2", "trainer.strategy=ddp", "datamodule.batch_size=32", "name=two")
+    devices = ("trainer.devices=2", "trainer.strategy=ddp", "datamodule.batch_size=32", "name=two", "benchmark=gender")
     succeed(root, "train.py", *METHOD, *devices, "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20")
     one, two = (read(root / "runs" / name / "results.json") for name in ("gender_angular", "two"))
     assert two["privacy"]["gender"]["bacc"] == pytest.approx(one["privacy"]["gender"]["bacc"], abs=0.1)
