@@ -13,6 +13,7 @@ from src.eval.benchmark import VerificationBenchmark
 from src.eval.collector import Collected
 from src.eval.score import BenchmarkScore
 from src.eval.verification import Compare
+from src.ops.iom_hash import RankHash
 
 if TYPE_CHECKING:
     from src.datamodules.face_datamodule import Benchmark
@@ -27,10 +28,12 @@ class Evaluated:
     Attributes:
         collected: Embeddings by name of benchmark.
         scores: Scores by name of benchmark.
+        rank_hash: What made codes of the backbone's embeddings, where ``collected`` holds codes.
     """
 
     collected: Mapping[str, Collected]
     scores: Mapping[str, BenchmarkScore]
+    rank_hash: RankHash | None = None
 
 
 @runtime_checkable

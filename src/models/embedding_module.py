@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from src.datamodules.face_datamodule import FaceDataModule
 from src.models.networks.weights import fingerprint, load_weights
+from src.ops.iom_hash import RankHash
 
 __all__ = ["EmbeddingBatch", "EmbeddingModule"]
 
@@ -36,7 +37,10 @@ class EmbeddingModule(L.LightningModule):
 
     Attributes:
         backbone_file: Where `load_backbone` took the weights from that training starts with.
+        alphabet: None if the backbone yields embeddings; q if it yields codes, uint8 [B, m] with values 0..q-1.
     """
+
+    alphabet: int | None = None
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -59,6 +63,10 @@ class EmbeddingModule(L.LightningModule):
 
     def reference(self) -> EmbeddingModule | None:
         """What this method's embeddings are to be compared with, such as those that it protects; None: nothing."""
+        return None
+
+    def rank_hash(self) -> RankHash | None:
+        """What makes codes of the embeddings of `reference`; None where no codes are made."""
         return None
 
     def load_backbone(self, path: Path | str) -> None:
