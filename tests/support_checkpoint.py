@@ -11,7 +11,9 @@ from torch import nn
 __all__ = ["write_checkpoint"]
 
 
-def write_checkpoint(path: Path, network: nn.Module, backbone: dict[str, Any], size: int) -> Path:
+def write_checkpoint(
+    path: Path, network: nn.Module, backbone: dict[str, Any], size: int, model: dict[str, Any] | None = None
+) -> Path:
     """Write a checkpoint of the run ``tiny``.
 
     Args:
@@ -19,6 +21,7 @@ def write_checkpoint(path: Path, network: nn.Module, backbone: dict[str, Any], s
         network: Its weights.
         backbone: Config that builds it.
         size: Side of its images.
+        model: More of the config of the module.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
@@ -34,6 +37,7 @@ def write_checkpoint(path: Path, network: nn.Module, backbone: dict[str, Any], s
             "_target_": "src.models.recognizer.FaceRecognizer",
             "backbone": backbone,
             "head": {"_target_": "src.losses.heads.ArcFaceHead", "_partial_": True, "margin": 0.5, "scale": 64.0},
+            **(model or {}),
         },
         "benchmark": {"lfw": {"_target_": "src.eval.verification_benchmarks.lfw", "root": "/home/someone/sets/lfw"}},
     }

@@ -20,7 +20,7 @@ from src.eval.kfold import fold_accuracy, val_at_far
 from src.eval.operating_points import far_operating_points, roc_curve
 from src.eval.template_benchmark import TemplateBenchmark
 from src.eval.template_pooling import pool_templates
-from src.eval.verification import l2_normalise, squared_distances
+from src.eval.unit_vectors import l2_normalise, squared_distances
 
 __all__ = ["identify", "k_fold", "read_pairs", "streamed", "verify"]
 

@@ -16,12 +16,22 @@ from torch import nn
 from src.errors import UserError
 from src.models.networks.privacy_layer import ProtectedBackbone
 from src.models.networks.privacy_weights import load_protected
+from src.models.networks.rank_hash import RankHashLayer, RankHashNetwork
+from src.models.networks.rank_hash_weights import load_rank_hash
 from src.models.networks.weights import load_weights, read_checkpoint
 
 __all__ = ["TrainedCheckpoint"]
 
 # Arguments by which a backbone fetches weights of its own; those of the checkpoint replace them anyway.
 _NO_OTHER_WEIGHTS = {"pretrained": False, "weights": None}
+
+
+def _path_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+# Any other layer is a privacy layer.
+_NETWORK_OF_LAYER: dict[str, type[nn.Module]] = {_path_of(RankHashLayer): RankHashNetwork}
 
 
 @dataclass(frozen=True)
@@ -74,19 +84,25 @@ class TrainedCheckpoint:
         network: nn.Module = instantiate(OmegaConf.create(self.backbone))
         if isinstance(network, ProtectedBackbone):
             load_protected(network, self.path, self.config.get("init_from"))
+        elif isinstance(network, RankHashNetwork):
+            load_rank_hash(network, self.path)
         else:
             load_weights(network, self.path)
         return network.eval()
 
 
 def _network(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Config of the network from images to embeddings, the privacy layer included where the method has one."""
+    """Config of the network from images to embeddings or codes: the backbone, and the layer where the method has one.
+
+    The network of a layer takes its other arguments from the keys of the model that have their names.
+    """
     backbone = {"_target_": model["backbone"]["_target_"], **model["backbone"]}
     backbone |= {name: value for name, value in _NO_OTHER_WEIGHTS.items() if name in backbone}
     if "layer" not in model:
         return backbone
-    target = f"{ProtectedBackbone.__module__}.{ProtectedBackbone.__qualname__}"
-    return {"_target_": target, "backbone": backbone, "layer": dict(model["layer"])}
+    network = _NETWORK_OF_LAYER.get(model["layer"]["_target_"], ProtectedBackbone)
+    options = {name: model[name] for name in inspect.signature(network).parameters if name in model}
+    return {"_target_": _path_of(network), **options, "backbone": backbone, "layer": dict(model["layer"])}
 
 
 def _check_targets(node: Any, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -34,7 +34,7 @@ from src.eval.collector import Collected
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.results import Results
 from src.eval.score import BenchmarkScore
-from src.eval.scoring import Compare, Evaluated, score_benchmarks
+from src.eval.scoring import Evaluated, score_benchmarks
 from src.eval.table import print_table
 from src.models.frozen_features import frozen_features
 from src.models.gender_angular import GenderAngular
@@ -125,7 +125,7 @@ def _check(
         except UserError as error:
             raise UserError(f"methods.{name}: {error}") from error
         others = [other for other, b in datamodule.benchmarks.items() if not isinstance(b, VerificationBenchmark)]
-        if _own_comparison(method) is not None and others:
+        if method.matcher is not None and method.matcher.pairs_only and others:
             raise UserError(
                 f"methods.{name} compares templates by its own rule, which sets of pairs can take and "
                 f"{', '.join(others)} cannot; leave it out by ~methods.{name}, or choose other benchmarks"
@@ -165,7 +165,7 @@ def _evaluate(
         protected,
         config.bootstrap,
         unprotected=unprotected,
-        compare=_own_comparison(method),
+        matcher=method.matcher,
     )
     dim = next(iter(protected.values()))["original"].shape[1]
     cost = dict(zip(COST, (dim, method.parameters, seconds), strict=True))
@@ -195,9 +195,3 @@ def _protect(method: Suppressor, views: Collected, pair_images: int | None) -> d
     whole = torch.stack(list(views.values())).sum(0)
     raw = torch.cat([whole[:pair_images], views["original"][len(whole[:pair_images]) :]])
     return dict.fromkeys(views, method.transform(functional.normalize(raw)))
-
-
-def _own_comparison(method: Suppressor) -> Compare | None:
-    """The method's comparison; None if it is the cosine."""
-    comparison: Callable[..., Tensor] = type(method).compare
-    return None if comparison is Suppressor.compare else method.compare

@@ -14,6 +14,7 @@ from src.apps.run import (
     build_datamodule,
     build_trainer,
     can_train,
+    compare_otherwise,
     describe_results,
     evaluate_reference,
     write_outputs,
@@ -55,9 +56,8 @@ def evaluate(config: DictConfig) -> None:
         if before != compared:
             compared = before
             rows += evaluate_reference(config, trainer, module, datamodule, cache)
-        rows.append(
-            run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
-        )
+        row = run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
+        rows += [*compare_otherwise(config, trainer, module, datamodule, row), row]
     rows = rows or [_evaluate_files(config, trainer, datamodule)]
     if trainer.is_global_zero:
         write_outputs(config, trainer, datamodule, rows)

@@ -1,4 +1,7 @@
-"""The ``privface`` command: ``privface APP KEY=VALUE ...``, each app a config of the group ``app``."""
+"""The ``privface`` command: ``privface APP KEY=VALUE ...``, each app a config of the group ``app``.
+
+A folder of that group is an app of several commands: ``privface gallery enrol KEY=VALUE ...``.
+"""
 
 from __future__ import annotations
 
@@ -18,49 +21,70 @@ from src.errors import UserError
 
 __all__ = ["main"]
 
-USAGE = """\
-privface APP KEY=VALUE ...       run an app; --some-key is short for some_key=true, --no-some-key for some_key=false
-privface APP --help              its keys and their defaults"""
+_APPS = CONF / "app"
+_HELP = ("-h", "--help")
 
 
 def main() -> None:
     """Run the app that the command line names; a mistake ends with one message and exit status 1."""
-    arguments = sys.argv[1:]
-    apps = sorted(path.stem for path in (CONF / "app").glob("*.yaml"))
-    if not arguments or arguments[0] in ("-h", "--help"):
-        _print_usage(apps)
-        return
-    app, *overrides = arguments
-    if app in apps and any(flag in overrides for flag in ("-h", "--help")):
-        Console().print((CONF / "app" / f"{app}.yaml").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-        return
     with user_errors():
-        if app in apps:
-            overrides = _collect_bare_words(expand_flags(overrides, CONF / "app" / f"{app}.yaml"), app)
-        config = check("privface", [f"app={app}", *overrides])
-        instantiate(config.run)
+        app, arguments = _split(sys.argv[1:])
+        path = _APPS / f"{app}.yaml"
+        if path.is_file() and any(argument in _HELP for argument in arguments):
+            Console().print(path.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+        elif not app or (_APPS / app).is_dir():
+            _print_usage(app)
+        else:
+            if path.is_file():
+                arguments = _collect_bare_words(expand_flags(arguments, path), app)
+            config = check("privface", [f"app={app}", *arguments])
+            instantiate(config.run)
+
+
+def _split(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The app and what was typed after it; of an app of several commands ``folder/command``.
+
+    Where there is nothing, or a request for help, in place of the name, it is the folder alone or the empty string.
+    """
+    app = ""
+    for position, word in enumerate(words):
+        if word in _HELP:
+            break
+        if "=" in word or word.startswith("-"):
+            command = f"privface {app}".strip()
+            raise UserError(f"{word!r}: expected a name after {command}; {command} --help lists them")
+        app = f"{app}/{word}" if app else word
+        if not (_APPS / app).is_dir():
+            return app, list(words[position + 1 :])
+    return app, []
 
 
 def _collect_bare_words(arguments: Sequence[str], app: str) -> list[str]:
     """Write words without ``=`` as the list that the app's ``bare_words`` names."""
-    path = CONF / "app" / f"{app}.yaml"
+    path = _APPS / f"{app}.yaml"
     refuse_flags(arguments, path)
     words = [argument for argument in arguments if "=" not in argument and not argument.startswith("~")]
     if not words:
         return list(arguments)
     key = OmegaConf.select(OmegaConf.load(path), "bare_words")
     if key is None:
-        raise UserError(f"{words[0]!r}: expected KEY=VALUE; privface {app} --help lists the keys")
+        raise UserError(f"{words[0]!r}: expected KEY=VALUE; privface {app.replace('/', ' ')} --help lists the keys")
     quoted = [QuotedString(word, Quote.single).with_quotes() for word in words]
     return [*(argument for argument in arguments if argument not in words), f"{key}=[{','.join(quoted)}]"]
 
 
-def _print_usage(apps: list[str]) -> None:
-    table = Table("app", "what it does", box=None, pad_edge=False)
-    for app in apps:
-        table.add_row(app, describe(CONF / "app" / f"{app}.yaml"))
+def _print_usage(folder: str) -> None:
+    """List all commands, or those of one app."""
+    command = f"privface {folder or 'APP'}{' COMMAND' if folder else ''}"
+    usage = Table.grid(padding=(0, 4))
+    usage.add_row(f"{command} KEY=VALUE ...", "run it; --some-key is short for some_key=true, --no-some-key for =false")
+    usage.add_row(f"{command} --help", "its keys and their defaults")
+    table = Table("command" if folder else "app", "what it does", box=None, pad_edge=False)
+    for path in sorted((_APPS / folder).rglob("*.yaml")):
+        name = path.relative_to(_APPS).with_suffix("").as_posix()
+        table.add_row(name.replace("/", " "), describe(path))
     console = Console()
-    console.print(USAGE, markup=False, highlight=False, soft_wrap=True)
+    console.print(usage)
     console.print()
     console.print(table)
 

@@ -78,9 +78,10 @@ class Groups:
         return self.loader.list_groups("")
 
     def members(self, group: str) -> list[str]:
-        """Members of ``group``; none if there is no such group. An experiment in a folder is ``folder/name``."""
+        """Members of ``group``; none if there is no such group. An experiment or app in a folder is ``folder/name``."""
         members = self._options(group, ObjectType.CONFIG)
-        if group.partition("/")[0] == "experiment":  # what lies in the folders of other groups are groups of their own
+        # What lies in the folders of other groups are groups of their own.
+        if group.partition("/")[0] in ("app", "experiment"):
             for folder in self._options(group, ObjectType.GROUP):
                 members += [f"{folder}/{member}" for member in self.members(f"{group}/{folder}")]
         return sorted(members)

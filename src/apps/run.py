@@ -28,7 +28,7 @@ from src.eval.figures.pairs import hard_pairs_figure
 from src.eval.report import Run, write_report
 from src.eval.results import Results, write_run_results
 from src.eval.score import BenchmarkScore
-from src.eval.scoring import Evaluated, score_benchmarks
+from src.eval.scoring import Evaluated, PrivacyBenchmark, score_benchmarks
 from src.eval.table import print_results
 from src.models.embedding_module import EmbeddingModule
 
@@ -37,6 +37,7 @@ __all__ = [
     "build_trainer",
     "can_train",
     "check_monitor",
+    "compare_otherwise",
     "describe_results",
     "evaluate",
     "evaluate_reference",
@@ -143,10 +144,40 @@ def evaluate(
     scores: dict[str, BenchmarkScore] = {}
     if trainer.is_global_zero:
         scores = score_benchmarks(
-            datamodule.benchmarks, callback.collected, config.bootstrap, unprotected=callback.unprotected
+            datamodule.benchmarks,
+            callback.collected,
+            config.bootstrap,
+            unprotected=callback.unprotected,
+            matcher=module.matcher,
+            rank_hash=module.rank_hash(),
         )
     scores = trainer.strategy.broadcast(scores)
     return describe_results(config, trainer, scores, label=label, checkpoint=checkpoint, start=start)
+
+
+def compare_otherwise(
+    config: DictConfig, trainer: L.Trainer, module: EmbeddingModule, datamodule: FaceDataModule, row: Results
+) -> list[Results]:
+    """Rows of what was embedded last, compared in the module's other ways.
+
+    Args:
+        config: As of `evaluate`, like the next ones.
+        trainer: Has a `BenchmarkCallback`.
+        module: Names the `EmbeddingModule.matchers`.
+        datamodule: Holds the benchmarks; those that attack what was embedded are not repeated.
+        row: What `evaluate` made of it.
+    """
+    collected = _benchmark_callback(trainer).collected
+    benchmarks = {name: b for name, b in datamodule.benchmarks.items() if not isinstance(b, PrivacyBenchmark)}
+    rows = []
+    for name, matcher in module.matchers.items():
+        start = time.perf_counter()
+        scores: dict[str, BenchmarkScore] = {}
+        if trainer.is_global_zero:
+            scores = score_benchmarks(benchmarks, collected, config.bootstrap, matcher=matcher)
+        label = f"{row.label}, {name}"
+        rows.append(describe_results(config, trainer, scores, label=label, checkpoint=row.checkpoint, start=start))
+    return rows
 
 
 def evaluate_reference(

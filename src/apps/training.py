@@ -17,6 +17,7 @@ from src.apps.run import (
     build_trainer,
     can_train,
     check_monitor,
+    compare_otherwise,
     evaluate,
     evaluate_reference,
     first_step_of,
@@ -64,7 +65,7 @@ def train(config: DictConfig) -> float:
         module.load_backbone(config.init_from)
     module.check_ready(datamodule)
     rows = evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))
-    if config.evaluate_untrained and not rows:
+    if config.evaluate_untrained:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))
     log.info("%s images of %s people", f"{datamodule.num_samples:,}", f"{datamodule.num_classes:,}")
     trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
@@ -72,11 +73,12 @@ def train(config: DictConfig) -> float:
     if not last.exists():  # Lightning saves nothing for a method that takes no optimiser steps
         trainer.save_checkpoint(last)
     final = evaluate(config, trainer, module, datamodule, label="last", checkpoint=last)
+    others = compare_otherwise(config, trainer, module, datamodule, final)
     best = _best_checkpoint(trainer)
     if best is not None and first_step_of(best) != trainer.global_step:
         module.load_trained(best)
         rows.append(evaluate(config, trainer, module, datamodule, label="best", checkpoint=best))
-    rows.append(final)
+    rows += [*others, final]
     if trainer.is_global_zero:
         _draw_training_images(datamodule, output)
         write_outputs(config, trainer, datamodule, rows)
@@ -101,7 +103,8 @@ def _before_training(
     is_new: bool,
 ) -> Results:
     """Row of the network as it starts; a continued run reads it from its folder, where its first process left it."""
-    label = "untrained" if config.init_from is None else "before training"
+    learns_from_scratch = config.init_from is None or module.reference() is not None
+    label = "untrained" if learns_from_scratch else "before training"
     path = Path(config.paths.output_dir) / results_file(label)
     if not is_new and path.exists():
         return read_results(path)

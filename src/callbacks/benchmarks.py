@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class BenchmarkCallback(L.Callback):
-    """Collects the embeddings of a validation epoch; during training, scores them all and logs the metrics.
+    """Collects the embeddings or codes of a validation epoch; during training, scores them all and logs the metrics.
 
     The datamodule holds the benchmarks and yields one validation loader for each that is not in `collected` yet, in the
     same order; the module's ``validation_step`` returns ``index``, ``embedding`` and ``flipped`` of a batch. Every
@@ -59,7 +59,10 @@ class BenchmarkCallback(L.Callback):
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start with empty collections."""
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        self._collectors = {name: benchmark.collector() for name, benchmark in datamodule.benchmarks_to_embed.items()}
+        alphabet = cast("EmbeddingModule", pl_module).alphabet
+        self._collectors = {
+            name: benchmark.collector(alphabet) for name, benchmark in datamodule.benchmarks_to_embed.items()
+        }
 
     def on_validation_batch_end(
         self,
@@ -92,7 +95,15 @@ class BenchmarkCallback(L.Callback):
         metrics: dict[str, float] = {}
         if trainer.is_global_zero:
             benchmarks = trainer.datamodule.benchmarks  # type: ignore[attr-defined]
-            scores = score_benchmarks(benchmarks, collected, unprotected=self.unprotected, show_progress=False)
+            module = cast("EmbeddingModule", pl_module)
+            scores = score_benchmarks(
+                benchmarks,
+                collected,
+                unprotected=self.unprotected,
+                matcher=module.matcher,
+                rank_hash=module.rank_hash(),
+                show_progress=False,
+            )
             metrics = {
                 f"val/{name}/{metric}": value
                 for name, score in scores.items()

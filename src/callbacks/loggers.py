@@ -18,7 +18,15 @@ from PIL import Image
 
 from src.eval.figures.canvas import Figure
 from src.eval.results import Results, benchmark_names
-from src.eval.table import combination_tables, metrics_table, privacy_summary_table, privacy_tables, summary_table
+from src.eval.table import (
+    combination_tables,
+    leak_tables,
+    metrics_table,
+    privacy_summary_table,
+    privacy_tables,
+    protection_summary_table,
+    summary_table,
+)
 from src.files import atomic_write
 
 __all__ = ["RunCSVLogger", "log_report", "wandb_logger"]
@@ -81,13 +89,15 @@ def log_report(loggers: Sequence[Logger], results: Sequence[Results], figures: S
 
 
 def _log_tables(logger: WandbLogger, results: Sequence[Results]) -> None:
-    privacy_summary = privacy_summary_table(results)
+    privacy_summary, protection_summary = privacy_summary_table(results), protection_summary_table(results)
     tables = {
         "summary": summary_table(results),
         **({"privacy": privacy_summary} if privacy_summary.columns else {}),
+        **({"protection": protection_summary} if protection_summary.columns else {}),
         **{f"metrics_{name}": metrics_table(results, name) for name in benchmark_names(results)},
         **{f"flags_{name}": table for name, table in combination_tables(results).items()},
         **{f"privacy_{name}": table for name, table in privacy_tables(results).items()},
+        **{f"leaks_{name}": table for name, table in leak_tables(results).items()},
     }
     for name, table in tables.items():
         columns = [table.caption, *(column.replace("\n", " ") for column in table.columns)]

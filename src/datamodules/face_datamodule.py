@@ -42,11 +42,11 @@ class Benchmark(Protocol):
     def images(self) -> NumberedImages:
         """Images to embed."""
 
-    def collector(self) -> Any:
-        """Takes their embeddings, see `src.eval.collector`."""
+    def collector(self, alphabet: int | None = None) -> Any:
+        """Takes their embeddings or, given their alphabet size, codes, see `src.eval.collector`."""
 
-    def score(self, collected: Any, resamples: int = 0) -> Any:
-        """Metrics and curves of what was collected."""
+    def score(self, collected: Any, resamples: int = 0, matcher: Any = None) -> Any:
+        """Metrics and curves of what was collected, as `src.eval.matching` compares templates."""
 
 
 class FaceDataModule(LightningDataModule):

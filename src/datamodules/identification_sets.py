@@ -41,7 +41,9 @@ class IdentificationSet:
         return digest.hexdigest()
 
 
-def read_class_folders(root: Path | str, *, name: str, landmarks: str | None = "landmarks.csv") -> IdentificationSet:
+def read_class_folders(
+    root: Path | str, *, name: str, landmarks: str | None = "landmarks.csv", levels: int = 1
+) -> IdentificationSet:
     """Read photographs that lie in a folder named after the person, sorted by folder and file name.
 
     Folders of the same name in several places are one person.
@@ -50,14 +52,18 @@ def read_class_folders(root: Path | str, *, name: str, landmarks: str | None = "
         root: Folder with, at any depth, ``<person>/<image>.jpg``. Images right in it belong to nobody and are left out.
         name: Of the set, for messages.
         landmarks: CSV file in the root, used if it exists; None to crop by position.
+        levels: Folders that an image is in from its person's on: 2 for ``<person>/<video>/<frame>.jpg``. Images in
+            fewer folders belong to nobody.
 
     Raises:
         UserError: There are no such images, two of them have the same name, or landmarks are missing.
     """
     root = Path(root)
-    files = sorted("/".join(file.rpartition(".")[0].split("/")[-2:]) for file in list_images(root) if "/" in file)
+    parts = (file.rpartition(".")[0].split("/") for file in list_images(root) if file.count("/") >= levels)
+    files = sorted("/".join(part[-levels - 1 :]) for part in parts)
     if not files:
-        raise UserError(f"{root}: holds no images in folders of people, expected <person>/<image>.jpg at any depth")
+        form = "/".join(["<person>", *["<folder>"] * (levels - 1), "<image>.jpg"])
+        raise UserError(f"{root}: holds no images in folders of people, expected {form} at any depth")
     people = [file.partition("/")[0] for file in files]
     labels = np.unique(people, return_inverse=True)[1].astype(np.int64)
-    return IdentificationSet(name, find_images(root, files, 2, landmarks, root), labels)
+    return IdentificationSet(name, find_images(root, files, levels + 1, landmarks, root), labels)

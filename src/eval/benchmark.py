@@ -5,26 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from src.datamodules.evaluation_images import EvaluationImages, first_copies
 from src.datamodules.verification_sets import VerificationSet
-from src.errors import UserError, check_choice
+from src.errors import check_choice
 from src.eval.bootstrap import Interval, interval, resample_accuracy, verification_intervals
 from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.embedding_matching import CosineMatcher
+from src.eval.matching import Flip, Matcher
 from src.eval.operating_points import exponent
 from src.eval.score import BenchmarkScore, HardPair, ScoreCurves
 from src.eval.score_curves import hardest, score_histogram, thin_curve
-from src.eval.verification import FARS, Compare, VerificationResult, verify
+from src.eval.verification import FARS, VerificationResult, verify
 
-__all__ = ["Flip", "VerificationBenchmark", "combine_views", "fingerprint"]
-
-Flip = Literal["sum", "concat", "none"]
+__all__ = ["Flip", "VerificationBenchmark", "fingerprint"]
 
 
 class VerificationBenchmark:
@@ -36,7 +35,7 @@ class VerificationBenchmark:
         size: Side of the images that the network takes, in pixels.
         flip: What is compared. ``"sum"``: the raw embeddings of the image and its mirror image added, as published
             results are made (Deng et al. 2019, section 3.1); ``"concat"``: both, one after the other; ``"none"``: the
-            image alone.
+            image alone. Codes have no sum: where one is wanted, both are put one after the other.
     """
 
     def __init__(self, reader: Callable[[], VerificationSet], size: int = 112, flip: Flip = "sum") -> None:
@@ -82,30 +81,31 @@ class VerificationBenchmark:
         """Whether embeddings of the mirror images are needed."""
         return self.flip != "none"
 
-    def collector(self) -> EmbeddingCollector:
-        """Collector of the embeddings of one extraction."""
-        return EmbeddingCollector(len(self.copy_of), self.pairs.name, self.copy_of)
+    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
+        """Collector of the embeddings of one extraction or, given their alphabet size, of codes."""
+        return EmbeddingCollector(len(self.copy_of), self.pairs.name, self.copy_of, alphabet)
 
-    def score(self, collected: Collected, resamples: int = 0, compare: Compare | None = None) -> BenchmarkScore:
-        """Judge the embeddings of all images.
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
+        """Judge the embeddings or codes of all images.
 
         Args:
-            collected: By `collector`: raw embeddings, with mirror images unless ``flip`` is ``"none"``.
+            collected: By `collector`: raw embeddings or codes, with mirror images unless ``flip`` is ``"none"``.
             resamples: Number of bootstrap resamples; 0 for no intervals.
-            compare: Gives the similarity of two templates; by default their cosine.
+            matcher: Forms templates and compares them; by default embeddings by their cosine.
 
         Returns:
-            The metrics `metric_names`, intervals of the accuracy, error rates and true accept rates, and curves.
+            The metrics `metric_names`, intervals of the accuracy, error rates and true accept rates, and curves. Codes
+            have no norm.
 
         Raises:
             UserError: Their number is not that of the images, or mirror images are missing.
         """
-        return self._describe(self._verify(collected, self.flip, compare), collected, resamples, compare)
+        matcher = matcher or CosineMatcher()
+        return self._describe(self._verify(collected, self.flip, matcher), collected, resamples, matcher)
 
     def _describe(
-        self, result: VerificationResult, collected: Collected, resamples: int, compare: Compare | None
+        self, result: VerificationResult, collected: Collected, resamples: int, matcher: Matcher
     ) -> BenchmarkScore:
-        views = torch.cat([collected[name] for name in sorted(collected)])
         values = {
             "accuracy": result.accuracy,
             "accuracy_std": result.accuracy_std,
@@ -116,18 +116,18 @@ class VerificationBenchmark:
             "val@1e-3": result.val.val,
             "val_std@1e-3": result.val.val_std,
             "val_far@1e-3": result.val.far,
-            "embedding_norm": float(views.double().norm(dim=1).mean()),
+            **_norm(collected),
         }
         for point in result.operating_points:
             values |= point.metrics
         if self.flip != "none":
-            values["accuracy_noflip"] = self._verify(collected, "none", compare).accuracy
-        metrics = {name: values[name] for name in _metric_names(self.flip)}
+            values["accuracy_noflip"] = self._verify(collected, "none", matcher).accuracy
+        metrics = {name: values[name] for name in _metric_names(self.flip) if name in values}
         return BenchmarkScore(metrics, self._intervals(result, resamples) if resamples else {}, _curves(result))
 
-    def _verify(self, collected: Collected, flip: Flip, compare: Compare | None) -> VerificationResult:
-        templates = combine_views(collected, flip, len(self.pairs.images), self.pairs.name)
-        return verify(templates[0::2], templates[1::2], self.pairs.same, self.pairs.folds, compare)
+    def _verify(self, collected: Collected, flip: Flip, matcher: Matcher) -> VerificationResult:
+        templates = matcher.templates(collected, flip, len(self.pairs.images), self.pairs.name)
+        return verify(templates[0::2], templates[1::2], self.pairs.same, self.pairs.folds, matcher)
 
     def _intervals(self, result: VerificationResult, resamples: int) -> dict[str, Interval]:
         generator = np.random.default_rng(0)
@@ -144,6 +144,12 @@ def _metric_names(flip: Flip) -> tuple[str, ...]:
     return (*names, "embedding_norm") if flip == "none" else (*names, "embedding_norm", "accuracy_noflip")
 
 
+def _norm(collected: Collected) -> dict[str, float]:
+    """Mean length of all embeddings."""
+    views = torch.cat([collected[name] for name in sorted(collected)])
+    return {"embedding_norm": float(views.double().norm(dim=1).mean())} if views.is_floating_point() else {}
+
+
 def _curves(result: VerificationResult) -> ScoreCurves:
     false_matches, false_non_matches = (
         [HardPair(2 * int(pair), 2 * int(pair) + 1, float(result.scores[pair])) for pair in pairs]
@@ -157,35 +163,6 @@ def _curves(result: VerificationResult) -> ScoreCurves:
         false_matches=false_matches,
         false_non_matches=false_non_matches,
     )
-
-
-def combine_views(collected: Collected, flip: Flip, count: int, name: str) -> Tensor:
-    """What a benchmark compares of raw embeddings.
-
-    Args:
-        collected: By `src.eval.collector.EmbeddingCollector`.
-        flip: See `VerificationBenchmark`.
-        count: Number of images N.
-        name: Of the benchmark, for messages.
-
-    Returns:
-        float64 [N, D], or [N, 2D] for ``"concat"``; not normalised.
-
-    Raises:
-        UserError: Their number is not that of the images, or mirror images are missing.
-    """
-    original = collected["original"].double()
-    if len(original) != count:
-        raise UserError(
-            f"{name}: {len(original)} embeddings for {count} images; "
-            "validate on all batches (trainer.limit_val_batches=1.0)"
-        )
-    if flip == "none":
-        return original
-    if "flipped" not in collected:
-        raise UserError(f"{name}: flip={flip} needs embeddings of the mirror images too")
-    flipped = collected["flipped"].double()
-    return original + flipped if flip == "sum" else torch.cat([original, flipped], dim=1)
 
 
 def fingerprint(size: int, images: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.errors import UserError
 
-__all__ = ["ALONE", "Collected", "Collector", "EmbeddingCollector", "Processes", "check_finite"]
+__all__ = ["ALONE", "Collected", "Collector", "EmbeddingCollector", "Processes", "check_codes", "check_finite"]
 
 Collected = Mapping[str, Tensor]
 """What is left of an extraction, by name, on the CPU: all that a benchmark needs to be scored, and what is cached."""
@@ -42,18 +42,18 @@ ALONE: Processes = _Alone()
 
 
 class Collector(Protocol):
-    """Takes the embeddings of a benchmark's images, batch by batch and in any order."""
+    """Takes the embeddings or codes of a benchmark's images, batch by batch and in any order."""
 
     def add(self, index: Tensor, original: Tensor, flipped: Tensor | None) -> None:
         """Take one batch.
 
         Args:
             index: int64 [B], numbers of the images; `evaluation_images.FILLER` marks rows to drop.
-            original: Floating [B, D], raw embeddings, on any device.
+            original: Floating [B, D], raw embeddings, or uint8 [B, m], codes, on any device.
             flipped: Those of the mirror images, if there are any.
 
         Raises:
-            UserError: An embedding is NaN or infinite.
+            UserError: An embedding is NaN or infinite, or a value no symbol.
         """
 
     def collect(self, processes: Processes = ALONE) -> Collected:
@@ -65,27 +65,37 @@ class Collector(Protocol):
 
 
 class EmbeddingCollector:
-    """Keeps the embeddings of all images.
+    """Keeps the embeddings or codes of all images.
 
-    `collect` yields ``original``, float32 [N, D], and ``flipped`` of the same shape if mirror images were embedded.
+    `collect` yields ``original``, float32 [N, D] or uint8 [N, m], and ``flipped`` of the same shape if mirror images
+    were embedded.
 
     Args:
         count: Number of images N.
         name: Of the benchmark, for messages.
         copy_of: int64 [N], the image whose embedding stands for each where that one alone was embedded, see
             `src.datamodules.evaluation_images.first_copies`; None: every image stands for itself.
+        alphabet: Of codes, the number of symbols q; None for embeddings.
     """
 
-    def __init__(self, count: int, name: str, copy_of: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, count: int, name: str, copy_of: NDArray[np.int64] | None = None, alphabet: int | None = None
+    ) -> None:
         self._count = count
         self._name = name
         self._copy_of = torch.arange(count) if copy_of is None else torch.from_numpy(copy_of)
+        self._alphabet = alphabet
         self._batches: list[tuple[Tensor, ...]] = []
 
     def add(self, index: Tensor, original: Tensor, flipped: Tensor | None) -> None:
         """See `Collector.add`."""
         views = [original] if flipped is None else [original, flipped]
-        self._batches.append((index.cpu(), *(view.float().cpu() for view in views)))
+        if self._alphabet is None:
+            views = [view.float() for view in views]
+        else:
+            for view in views:
+                check_codes(view, self._alphabet, self._name)
+        self._batches.append((index.cpu(), *(view.cpu() for view in views)))
 
     def collect(self, processes: Processes = ALONE) -> Collected:
         """See `Collector.collect`."""
@@ -96,7 +106,7 @@ class EmbeddingCollector:
         stands_for = self._stands_for(embedded)
         collected = {}
         for view_name, view in zip(("original", "flipped"), views, strict=False):
-            ordered = torch.empty(self._count, view.shape[1])
+            ordered = torch.empty((self._count, view.shape[1]), dtype=view.dtype)
             ordered[embedded] = view[index >= 0]
             collected[view_name] = ordered[stands_for]
             check_finite(collected[view_name].numpy(), f"{self._name}: embeddings")
@@ -111,6 +121,22 @@ class EmbeddingCollector:
             f"{self._name}: {len(embedded)} embeddings for {len(self._copy_of.unique())} images; "
             "validate on all batches (trainer.limit_val_batches=1.0)"
         )
+
+
+def check_codes(codes: Tensor, alphabet: int, name: str) -> None:
+    """Refuse ``codes`` [B, m] that are not uint8 with values below ``alphabet``.
+
+    Args:
+        codes: On any device.
+        alphabet: Number of symbols q.
+        name: What the message calls them.
+
+    Raises:
+        UserError: Tells what was found.
+    """
+    if codes.dtype != torch.uint8 or (codes.numel() and int(codes.max()) >= alphabet):
+        found = f" up to {int(codes.max())}" if codes.numel() else ""
+        raise UserError(f"{name}: expected codes of uint8 with values below {alphabet}, found {codes.dtype}{found}")
 
 
 def check_finite(embeddings: NDArray[np.floating], name: str) -> None:

@@ -1,11 +1,11 @@
-"""Embeddings that were computed elsewhere, in files.
+"""Embeddings or codes that were computed elsewhere, in files.
 
 A folder holds, for a benchmark NAME, one of
 
 * ``NAME.npy`` and, if wanted, ``NAME_flipped.npy`` of the mirror images;
 * ``NAME.npz`` or ``NAME.safetensors`` with the arrays ``original`` and, if wanted, ``flipped``;
 
-each of floats [N, D], raw, a row for every image in the order of the benchmark.
+each of floats [N, D], raw embeddings, or of uint8 [N, m], codes, a row for every image in the order of the benchmark.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = ["check_embeddings", "read_embeddings"]
 
 _BLOCK = 4096
 _SUFFIXES = (".npy", ".npz", ".safetensors")
+_SAFETENSORS_KINDS = dict.fromkeys(("F16", "BF16", "F32", "F64"), "float") | {"U8": "uint8"}
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,20 @@ class _View:
     Attributes:
         name: For messages.
         shape: Of the array.
-        is_float: Whether it holds floating-point numbers.
+        kind: Of its numbers: ``"float"``, ``"uint8"`` or ``"other"``.
         open: Makes what yields rows by a slice, from the file where that is possible.
     """
 
     name: str
     shape: tuple[int, ...]
-    is_float: bool
+    kind: str
     open: Callable[[], Any]
 
 
-def read_embeddings(folder: Path | str, benchmark: str, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Read the embeddings of a benchmark in blocks.
+def read_embeddings(
+    folder: Path | str, benchmark: str, count: int, alphabet: int | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Read the embeddings or codes of a benchmark in blocks.
 
     ``.npy`` and ``.safetensors`` are read block by block, ``.npz`` as a whole.
 
@@ -56,14 +59,16 @@ def read_embeddings(folder: Path | str, benchmark: str, count: int) -> Iterator[
         folder: Holds the files, see above.
         benchmark: Name of the benchmark.
         count: Number N of its images.
+        alphabet: Number of symbols of codes; None for embeddings.
 
     Yields:
-        Index int64 [B], raw embeddings float32 [B, D] and those of the mirror images, or None without them.
+        Index int64 [B], raw embeddings float32 [B, D], or codes uint8 [B, m], and those of the mirror images, or None
+        without them.
 
     Raises:
         UserError: See `check_embeddings`.
     """
-    check_embeddings(folder, {benchmark: count})
+    check_embeddings(folder, {benchmark: count}, alphabet=alphabet)
     original_view, flipped_view = _find(Path(folder), benchmark)
     original, flipped = original_view.open(), flipped_view.open() if flipped_view else None
     for start in range(0, count, _BLOCK):
@@ -72,18 +77,21 @@ def read_embeddings(folder: Path | str, benchmark: str, count: int) -> Iterator[
         yield index, _tensor(original[rows]), None if flipped is None else _tensor(flipped[rows])
 
 
-def check_embeddings(folder: Path | str, counts: Mapping[str, int], mirrored: Collection[str] = ()) -> None:
+def check_embeddings(
+    folder: Path | str, counts: Mapping[str, int], mirrored: Collection[str] = (), alphabet: int | None = None
+) -> None:
     """Check the files of several benchmarks by what their headers say.
 
     Args:
         folder: Holds the files, see above.
         counts: Number of images by name of the benchmark.
         mirrored: Names of those that need embeddings of the mirror images.
+        alphabet: Number of symbols of codes; None for embeddings.
 
     Raises:
         UserError: Lists every file that is missing or damaged and every array of another shape or type.
     """
-    folder = Path(folder)
+    folder, kind = Path(folder), "float" if alphabet is None else "uint8"
     if not folder.is_dir():
         raise UserError(f"embeddings: there is no folder {folder}")
     problems = []
@@ -93,7 +101,7 @@ def check_embeddings(folder: Path | str, counts: Mapping[str, int], mirrored: Co
         except UserError as error:
             problems.append(str(error))
             continue
-        problems += [problem for view in (original, flipped) if view and (problem := _problem(view, count))]
+        problems += [problem for view in (original, flipped) if view and (problem := _problem(view, count, kind))]
         if flipped is not None and flipped.shape[1:] != original.shape[1:]:
             problems.append(f"{flipped.name}: {list(flipped.shape)}, but {original.name} is {list(original.shape)}")
         if flipped is None and benchmark in mirrored:
@@ -132,7 +140,7 @@ def _views(path: Path) -> dict[str, _View]:
 def _npy_views(path: Path) -> dict[str, _View]:
     opened = partial(np.load, path, mmap_mode="r", allow_pickle=False)
     array = opened()
-    return {"original": _View(path.name, array.shape, array.dtype.kind == "f", opened)}
+    return {"original": _View(path.name, array.shape, _kind(array.dtype), opened)}
 
 
 def _npz_views(path: Path) -> dict[str, _View]:
@@ -144,7 +152,7 @@ def _npz_views(path: Path) -> dict[str, _View]:
                 with archive.open(f"{name}.npy") as member:
                     shape, dtype = _npy_header(member)
                 opened = partial(_read_member, path, name)
-                views[name] = _View(f"{path.name}[{name}]", shape, dtype.kind == "f", opened)
+                views[name] = _View(f"{path.name}[{name}]", shape, _kind(dtype), opened)
     return views
 
 
@@ -165,21 +173,27 @@ def _safetensors_views(path: Path) -> dict[str, _View]:
     views = {}
     for name in file.keys():  # noqa: SIM118 - it is no mapping
         part = file.get_slice(name)
-        is_float = part.get_dtype() in ("F16", "BF16", "F32", "F64")
+        kind = _SAFETENSORS_KINDS.get(part.get_dtype(), "other")
         opened = partial(file.get_slice, name)
-        views[name] = _View(f"{path.name}[{name}]", tuple(part.get_shape()), is_float, opened)
+        views[name] = _View(f"{path.name}[{name}]", tuple(part.get_shape()), kind, opened)
     return views
 
 
-def _problem(view: _View, count: int) -> str:
+def _kind(dtype: np.dtype) -> str:
+    return "float" if dtype.kind == "f" else "uint8" if dtype == np.uint8 else "other"
+
+
+def _problem(view: _View, count: int, kind: str) -> str:
     """What keeps ``view`` from being the embeddings of ``count`` images; the empty string if nothing does."""
-    if not view.is_float:
-        return f"{view.name}: expected floats"
+    if view.kind != kind:
+        return f"{view.name}: expected " + ("floats" if kind == "float" else "codes of uint8")
     if len(view.shape) != 2 or view.shape[0] != count or view.shape[1] == 0:
         return f"{view.name}: expected [{count}, D], a row for each image; found {list(view.shape)}"
     return ""
 
 
 def _tensor(rows: Any) -> Tensor:
-    """Float32 copy in memory."""
-    return rows.float() if isinstance(rows, Tensor) else torch.from_numpy(rows.astype(np.float32))
+    """Copy in memory, uint8 or float32."""
+    if isinstance(rows, Tensor):
+        return rows if rows.dtype == torch.uint8 else rows.float()
+    return torch.from_numpy(rows.astype(np.uint8 if rows.dtype == np.uint8 else np.float32))

@@ -18,7 +18,7 @@ from src.eval.collector import check_finite
 from src.eval.gender_attackers import STANDARD, AttackerName, Attackers, Guesses, Progress, check_attackers, prefixed
 from src.eval.gender_folds import choose_faces, subject_folds
 from src.eval.trade_off import privacy_identity_coefficient
-from src.eval.verification import l2_normalise
+from src.eval.unit_vectors import l2_normalise
 
 __all__ = [
     "AttackResult",

@@ -21,14 +21,15 @@ from src.errors import UserError
 from src.eval import per_gender
 from src.eval.benchmark import Flip, VerificationBenchmark, fingerprint
 from src.eval.collector import Collected
+from src.eval.embedding_matching import CosineMatcher
 from src.eval.gender import AttackResult, mean_of_standard
 from src.eval.gender_attack import GenderAttack
 from src.eval.gender_attackers import STANDARD, AttackerName, Progress, check_attackers, prefixed
 from src.eval.gender_projection import project
+from src.eval.matching import Matcher
 from src.eval.score import BenchmarkScore
 from src.eval.scoring import Evaluated
 from src.eval.trade_off import TRADE_OFF, privacy_identity_coefficient, trade_off
-from src.eval.verification import Compare
 
 __all__ = ["MAX_SAMPLES", "GenderBenchmark", "gender_bin"]
 
@@ -141,7 +142,7 @@ class GenderBenchmark(VerificationBenchmark):
             names += (*TRADE_OFF, "pic_folds", "bacc_naive")
         return names if self.gender_set.pair_attributes is None else (*names, *per_gender.metric_names())
 
-    def score(self, collected: Collected, resamples: int = 0, compare: Compare | None = None) -> BenchmarkScore:
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Judge the embeddings of the pairs, see `VerificationBenchmark.score`.
 
         Returns:
@@ -149,9 +150,10 @@ class GenderBenchmark(VerificationBenchmark):
             the genders of the pairs are known, error rates by gender.
         """
         self._check_count(collected)
+        matcher = matcher or CosineMatcher()
         pairs = {view: embeddings[: len(self.pairs.images)] for view, embeddings in collected.items()}
-        result = self._verify(pairs, self.flip, compare)
-        score = self._describe(result, pairs, resamples, compare)
+        result = self._verify(pairs, self.flip, matcher)
+        score = self._describe(result, pairs, resamples, matcher)
         attributes = self.gender_set.pair_attributes
         return replace(
             score,

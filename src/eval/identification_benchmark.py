@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from src.datamodules.evaluation_images import EvaluationImages
 from src.datamodules.identification_sets import IdentificationSet, read_class_folders
 from src.errors import check_choice
-from src.eval.benchmark import Flip, combine_views, fingerprint
+from src.eval.benchmark import fingerprint
 from src.eval.bootstrap import Interval, interval, resample_mean, resample_tar
 from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.embedding_matching import CosineMatcher
 from src.eval.gallery_search import Fusion, Searches, search
 from src.eval.identification import (
     closed_set,
@@ -27,10 +28,10 @@ from src.eval.identification import (
     verification_rates,
 )
 from src.eval.identification_split import IdentificationSplit, split_by_count
+from src.eval.matching import Flip, Matcher
 from src.eval.operating_points import RocCurve, Scores, allowed_false_accepts, exponent
 from src.eval.score import BenchmarkScore, HardPair, Line, ScoreCurves
 from src.eval.score_curves import hardest, score_histogram, thin_curve
-from src.eval.verification import l2_normalise
 
 __all__ = ["IdentificationBenchmark", "class_folders"]
 
@@ -49,8 +50,7 @@ class IdentificationBenchmark:
     """Closed-set and open-set identification of the BLUFR kind (Liao et al. 2014; DRH specification, section 7.3).
 
     People with enough images are enrolled with the first few of them; their other images and all those of other people
-    are probes. Embeddings are normalised and compared by their cosine; four bytes for each probe and gallery image are
-    held at once.
+    are probes. Four bytes for each probe and gallery image are held at once.
 
     Args:
         reader: Reads the collection.
@@ -120,16 +120,17 @@ class IdentificationBenchmark:
         """Whether embeddings of the mirror images are needed."""
         return self.flip != "none"
 
-    def collector(self) -> EmbeddingCollector:
-        """Collector of the embeddings of one extraction."""
-        return EmbeddingCollector(len(self.faces.images), self.faces.name)
+    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
+        """Collector of the embeddings of one extraction or, given their alphabet size, of codes."""
+        return EmbeddingCollector(len(self.faces.images), self.faces.name, alphabet=alphabet)
 
-    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
-        """Judge the embeddings of all images.
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
+        """Judge the embeddings or codes of all images.
 
         Args:
-            collected: By `collector`: raw embeddings, with mirror images unless ``flip`` is ``"none"``.
+            collected: By `collector`: raw embeddings or codes, with mirror images unless ``flip`` is ``"none"``.
             resamples: Number of bootstrap resamples; 0 for no intervals.
+            matcher: Forms templates and compares them; by default embeddings by their cosine.
 
         Returns:
             The metrics `metric_names`, an interval of each, and curves. Ranks are by the most similar image of each
@@ -139,10 +140,10 @@ class IdentificationBenchmark:
         Raises:
             UserError: Their number is not that of the images, or mirror images are missing.
         """
-        compared = combine_views(collected, self.flip, len(self.faces.images), self.faces.name)
-        unit = l2_normalise(compared.numpy()).astype(np.float32)
+        matcher = matcher or CosineMatcher()
+        templates = matcher.templates(collected, self.flip, len(self.faces.images), self.faces.name)
         labels, split = self.faces.labels, self.split
-        similarity = unit[split.probes] @ unit[split.gallery].T
+        similarity = matcher.matrix(templates[split.probes], templates[split.gallery])
         probes, gallery = labels[split.probes], labels[split.gallery]
         searches = search(similarity, probes, gallery)
         pairs = comparisons(similarity, probes, gallery)

@@ -6,13 +6,15 @@ IJB-B (Whitelam et al. 2017) and IJB-C (Maze et al. 2018) define both protocols.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -20,6 +22,7 @@ from src.datamodules.template_sets import TemplateSearch
 from src.errors import UserError
 from src.eval.gallery_search import Searches, search
 from src.eval.identification import tpir_at_fpir
+from src.eval.matching import Matcher
 from src.eval.operating_points import OperatingPoint, RocCurve, far_operating_points, roc_curve
 
 __all__ = [
@@ -33,7 +36,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-Templates = NDArray[np.float32]
+Templates = NDArray[np.float32] | NDArray[np.uint8]
 Numbers = NDArray[np.integer]
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -101,15 +104,18 @@ def verify_templates(
     second: Numbers,
     same: NDArray[np.bool_],
     fars: Sequence[float] = FARS,
+    matcher: Matcher | None = None,
 ) -> TemplateVerification:
     """Compare templates 1:1.
 
     Args:
-        templates: float32 [T, D], of length 1, as `template_pooling.pool_templates` gives them.
+        templates: float32 [T, D], of length 1, as `template_pooling.pool_templates` gives them; or what ``matcher``
+            takes, such as codes by `code_pooling.pool_codes`.
         first: [P] numbers of templates, 0 .. T - 1.
         second: [P] numbers of the templates to compare them to.
         same: bool [P], true for a genuine pair.
         fars: Target false accept rates.
+        matcher: Compares the templates; by default their dot product does.
 
     Returns:
         Scores, their ROC curve and operating points.
@@ -120,17 +126,20 @@ def verify_templates(
     if not len(first) == len(second) == len(same):
         raise UserError(f"expected pairs first [P], second [P], same [P]; got {len(first)}, {len(second)}, {len(same)}")
     _check_numbers(templates, first, second)
-    scores = score_pairs(templates, first, second)
+    scores = score_pairs(templates, first, second, matcher)
     roc = roc_curve(scores, same)
     return TemplateVerification(scores, same, roc, far_operating_points(roc, fars))
 
 
-def search_templates(templates: Templates, searches: Sequence[TemplateSearch]) -> TemplateIdentification:
+def search_templates(
+    templates: Templates, searches: Sequence[TemplateSearch], matcher: Matcher | None = None
+) -> TemplateIdentification:
     """Search galleries for templates, 1:N.
 
     Args:
-        templates: float32 [T, D], of length 1, as `template_pooling.pool_templates` gives them.
+        templates: See `verify_templates`.
         searches: One for each gallery. A subject enrolled with several templates counts by the most similar.
+        matcher: Compares the templates; by default their dot product does.
 
     Returns:
         Ranks, and similarities to mates and to others.
@@ -141,18 +150,26 @@ def search_templates(templates: Templates, searches: Sequence[TemplateSearch]) -
     for task in searches:
         _check_numbers(templates, task.gallery, task.probe)
     with _block_threads() as threads:
-        return TemplateIdentification(tuple(_search_gallery(templates, task, threads) for task in searches))
+        return TemplateIdentification(tuple(_search_gallery(templates, task, threads, matcher) for task in searches))
 
 
-def _search_gallery(templates: Templates, task: TemplateSearch, threads: Executor) -> Searches:
-    gallery = templates[task.gallery].T
+def _search_gallery(templates: Templates, task: TemplateSearch, threads: Executor, matcher: Matcher | None) -> Searches:
+    compare = _enrol(templates[task.gallery], matcher)
 
     def search_block(block: slice) -> Searches:
-        similarity = templates[task.probe[block]] @ gallery
-        return search(similarity, task.probe_subject[block], task.gallery_subject)
+        return search(compare(templates[task.probe[block]]), task.probe_subject[block], task.gallery_subject)
 
     blocks = _blocks(len(task.probe), max(1, _SEARCHED // len(task.gallery)))
     return _joined(list(threads.map(search_block, blocks)))
+
+
+def _enrol(gallery: NDArray[Any], matcher: Matcher | None) -> Callable[[Templates], NDArray[np.floating]]:
+    """What gives similarities [S, G] of templates [S, D] to a gallery [G, D]; dot products are as precise as it is."""
+    if matcher is None:
+        transposed = gallery.T
+        return lambda probes: probes.astype(gallery.dtype, copy=False) @ transposed
+    compare = matcher.enrol(torch.from_numpy(gallery))
+    return lambda probes: compare(torch.from_numpy(probes))
 
 
 def _joined(parts: Sequence[Searches]) -> Searches:
@@ -171,48 +188,59 @@ def _check_numbers(templates: Templates, *numbers: Numbers) -> None:
             )
 
 
-def score_pairs(templates: Templates, first: Numbers, second: Numbers) -> NDArray[np.float32]:
+def score_pairs(
+    templates: Templates, first: Numbers, second: Numbers, matcher: Matcher | None = None
+) -> NDArray[np.float32]:
     """Similarities of pairs of templates.
 
     Lists that hold much of the grid of some templates and some others, as those of IJB do, are read off a product of
     matrices.
 
     Args:
-        templates: float32 [T, D], of length 1.
+        templates: See `verify_templates`.
         first: [P] numbers of templates.
         second: [P] numbers of the templates to compare them to.
+        matcher: Compares the templates; by default their dot product does.
 
     Returns:
-        float32 [P] dot products, computed in float64.
+        float32 [P] similarities; dot products are computed in float64.
     """
     scores = np.empty(len(first), dtype=np.float32)
     rows, row = _positions(first, len(templates))
     columns, column = _positions(second, len(templates))
     if len(first) < _DENSE * len(rows) * len(columns):
         for block in _blocks(len(first), _GATHERED):
-            scores[block] = np.einsum("pd,pd->p", templates[first[block]], templates[second[block]], dtype=np.float64)
+            scores[block] = _pairs(templates[first[block]], templates[second[block]], matcher)
     elif len(rows) * len(columns) > _GRID:
         upper = first >= rows[len(rows) // 2]
         for half in (upper, ~upper):
-            scores[half] = score_pairs(templates, first[half], second[half])
+            scores[half] = score_pairs(templates, first[half], second[half], matcher)
     else:
-        similarity = _similarities(templates[rows], templates[columns])
+        similarity = _similarities(templates[rows], templates[columns], matcher)
         for block in _blocks(len(first), _PAIRS):
             cells = row[first[block]] * len(columns) + column[second[block]]
             similarity.ravel().take(cells, out=scores[block], mode="clip")  # other modes take a copy for `out`
     return scores
 
 
-def _similarities(first: Templates, second: Templates) -> NDArray[np.float32]:
-    """Dot products [P, Q] of P and Q templates, computed in float64.
+def _pairs(first: Templates, second: Templates, matcher: Matcher | None) -> NDArray[np.floating]:
+    """Similarities [P] of templates [P, D] to templates [P, D]."""
+    if matcher is None:
+        return np.einsum("pd,pd->p", first, second, dtype=np.float64)
+    return matcher.pairs(torch.from_numpy(first), torch.from_numpy(second))
 
-    Products of float32 matrices add up one term at a time, to errors of 6e-7 where similarities are near 1.
+
+def _similarities(first: Templates, second: Templates, matcher: Matcher | None) -> NDArray[np.float32]:
+    """Similarities [P, Q] of P and Q templates.
+
+    Dot products are computed in float64: products of float32 matrices add up one term at a time, to errors of 6e-7
+    where similarities are near 1.
     """
     similarity = np.empty((len(first), len(second)), dtype=np.float32)
-    transposed = second.astype(np.float64).T
+    against_all = _enrol(second if matcher else second.astype(np.float64), matcher)
 
     def compare(block: slice) -> None:
-        similarity[block] = first[block].astype(np.float64) @ transposed
+        similarity[block] = against_all(first[block])
 
     with _block_threads() as threads:
         list(threads.map(compare, _blocks(len(first), _ROWS)))

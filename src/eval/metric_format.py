@@ -12,10 +12,14 @@ DASH = "—"
 _PERCENT = (
     *("accuracy", "eer", "val", "val_std", "tar", "vr", "rank", "map", "tpir", "dir"),
     *("bacc", "attack_accuracy", "leakage", "suppression_rate"),
+    *("accepted", "accepted_fresh", "renewed_equal", "linear_match", "linear_match_fresh"),
+    *("gradient_match", "gradient_match_fresh", "threshold_far", "threshold_eer"),
 )
 _PERCENT_OF = ("accuracy_", "eer_", "tar_", "fmr_", "fnmr_", "bacc_")
 _FALSE_RATES = ("far", "val_far")
 _COUNTS = ("unaligned",)
+_FLAGS = ("in_domain", "renewed_passes")
+_BITS = ("guess_bits", "guess_bits_entropy", "guess_bits_freedom", "false_accept_bits", "false_accept_bits_eer")
 _RELATIVE = ("pic", "pic_folds", "pic_regularised", "privacy_gain", "identity_loss")
 _TITLES = {
     "tar": "TAR @ FAR",
@@ -25,6 +29,9 @@ _TITLES = {
     "tpir": "TPIR @ FPIR",
     "dir": "DIR @ FAR",
     "bacc_cross": "gender guessed by attackers from",
+    "accepted": "rebuilt faces accepted @",
+    "accepted_fresh": "rebuilt faces accepted elsewhere @",
+    "records_cos": "cosine rebuilt by number of codes:",
 }
 _NAMES = {
     "eer": "EER",
@@ -45,6 +52,41 @@ _NAMES = {
     "pic_folds": "PIC by EER over folds",
     "pic_regularised": "PIC, regularised",
     "suppression_rate": "suppression",
+    "dsys_identifier": "linked (D_sys), templates alone",
+    "dsys_identifier_relabelled": "linked, templates alone, symbols renamed",
+    "dsys_stores": "linked, templates and identifiers",
+    "dsys_identifier_reused": "linked, identifier used twice",
+    "dsys_projection": "linked, other projection",
+    "dsys_projection_relabelled": "linked, other projection, symbols renamed",
+    "dsys_permutation": "linked, embeddings permuted",
+    "dsys_permutation_relabelled": "linked, embeddings permuted, symbols renamed",
+    "dsys_lut_shared": "linked, other table",
+    "dsys_lut_shared_relabelled": "linked, other table, symbols renamed",
+    "dsys_lut_position": "linked, other table per position",
+    "dsys_lut_position_relabelled": "linked, other table per position, symbols renamed",
+    "dsys_chance": "linked, by chance alone",
+    "renewed_gap": "renewed template: match above impostors'",
+    "dsys_renewed": "linked, renewed template",
+    "renewed_equal": "scores unchanged by renewal",
+    "renewed_passes": "renewal works",
+    "linear_cos": "cosine rebuilt, linear",
+    "linear_match": "symbols rebuilt, linear",
+    "linear_match_fresh": "symbols rebuilt elsewhere, linear",
+    "gradient_cos": "cosine rebuilt, gradient",
+    "gradient_match": "symbols rebuilt, gradient",
+    "gradient_match_fresh": "symbols rebuilt elsewhere, gradient",
+    "templates_cos": "cosine rebuilt from templates alone",
+    "typical_cos": "cosine of a typical face",
+    "threshold_eer": "share of equal symbols accepted at EER",
+    "threshold_far": "share of equal symbols accepted at FAR 1e-3",
+    "symbol_entropy": "entropy of a symbol, bits",
+    "freedom": "degrees of freedom",
+    "guess_bits": "bits to guess, ideal",
+    "guess_bits_entropy": "bits to guess, by entropy",
+    "guess_bits_freedom": "bits to guess, by freedom",
+    "false_accept_bits": "bits of other faces at FAR 1e-3",
+    "false_accept_bits_eer": "bits of other faces at EER",
+    "collision_error": "error of the collision law",
 }
 
 
@@ -89,8 +131,12 @@ def _written(name: str, value: float) -> str:
     stem = _stem(name)
     if is_percentage(name):
         return percent(value)
-    if stem == "in_domain":
+    if stem in _FLAGS:
         return "yes" if value else "no"
+    if stem.startswith("dsys_") or stem.endswith("_cos"):
+        return f"{value:.3f}"
+    if stem in _BITS or stem == "freedom":
+        return f"{value:.1f}"
     if stem in _COUNTS:
         return f"{value:.0f}"
     if stem in _RELATIVE:

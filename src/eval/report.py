@@ -19,9 +19,11 @@ from src.eval.results import Results, benchmark_names, privacy_names
 from src.eval.table import (
     TextTable,
     combination_tables,
+    leak_tables,
     metrics_table,
     privacy_summary_table,
     privacy_tables,
+    protection_summary_table,
     summary_table,
 )
 from src.files import atomic_write
@@ -96,12 +98,10 @@ def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
         for name in benchmark_names(results)
     ]
     overview = overview_figures(figures, results)
-    details = privacy_tables(results)
-    privacy = [
-        _Section(name, privacy_figures(figures, name, results), [], details[name]) for name in privacy_names(results)
-    ]
+    privacy, protection = _privacy(results, figures)
     training = _training(runs[0], figures) if len(runs) == 1 else []
     images = _pictures(runs[0]) if len(runs) == 1 else []
+    sections = [section for section in sections if section.metrics.rows]
     html = _template().render(
         heading=results[-1].experiment if len(runs) == 1 else f"{len(runs)} runs side by side",
         results=results,
@@ -111,6 +111,8 @@ def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
         sections=sections,
         privacy_summary=privacy_summary_table(results),
         privacy=privacy,
+        protection_summary=protection_summary_table(results),
+        protection=protection,
         training=training,
         images=images,
         environment=_environment(results if len(runs) > 1 else results[-1:]),
@@ -118,8 +120,26 @@ def write_report(page: Path, runs: Sequence[Run], figures: Path) -> Report:
     )
     with atomic_write(page, "w") as file:
         file.write(html)
-    of_benchmarks = [figure for section in [*privacy, *sections] for figure in section.figures]
+    of_benchmarks = [figure for section in [*privacy, *protection, *sections] for figure in section.figures]
     return Report(page, results, [*overview, *of_benchmarks, *training, *images])
+
+
+def _privacy(results: Sequence[Results], figures: Path) -> tuple[list[_Section], list[_Section]]:
+    """A section for each benchmark that attacks embeddings, and for each that attacks protected templates."""
+    details, leaks = privacy_tables(results), leak_tables(results)
+    sections = {
+        name: _Section(
+            name,
+            privacy_figures(figures, name, results),
+            [leaks[name]] if name in leaks else [],
+            details[name],
+        )
+        for name in privacy_names(results)
+    }
+    return (
+        [section for name, section in sections.items() if name not in leaks],
+        [section for name, section in sections.items() if name in leaks],
+    )
 
 
 def _side_by_side(runs: Sequence[Run]) -> list[Results]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from src.eval.metric_format import DASH, format_metric, is_percentage, metric_title
 from src.eval.privacy_table import gender_names
+from src.eval.protection_table import MARK, protection_names
 from src.eval.results import Results, benchmark_names
 from src.eval.table import headline_metrics
 
 __all__ = ["cards_of_rows", "cards_of_runs"]
 
+_PROTECTION = {MARK: "D_sys of templates alone", "gradient_cos": "rebuilt from both stores"}
 _GENDER = {"bacc": "guessed by attackers", "eer": "EER"}
 
 
@@ -27,6 +29,7 @@ def cards_of_rows(results: Sequence[Results]) -> list[dict[str, str]]:
     return [
         *cards,
         *_privacy_cards(first, final),
+        *_protection_cards(results),
         {"title": "evaluation", "value": f"{final.seconds:.1f} s", "note": "wall-clock time"},
     ]
 
@@ -35,12 +38,23 @@ def _privacy_cards(first: Results, final: Results) -> list[dict[str, str]]:
     """How well gender is guessed and people are told apart; of other privacy evaluations the first metric."""
     cards = []
     for name, metrics in final.privacy.items():
+        if MARK in metrics:
+            continue
         for metric in _GENDER if "bacc" in metrics else list(metrics)[:1]:
             before, after = (_privacy_text(row, name, metric) for row in (first, final))
             note = f"{first.label}: {before}" if before != DASH and first is not final else ""
             title = f"{name} {_GENDER.get(metric, metric_title(metric))}"
             cards.append({"title": title, "value": after, "note": note})
     return cards
+
+
+def _protection_cards(results: Sequence[Results]) -> Iterator[dict[str, str]]:
+    """What a thief of the templates learns, and one of everything, of the last row that tells."""
+    for name in protection_names(results):
+        row = [row for row in results if MARK in row.privacy.get(name, {})][-1]
+        for metric, title in _PROTECTION.items():
+            note = f"by chance: {_privacy_text(row, name, 'dsys_chance')}" if metric == MARK else "cosine, 1: the same"
+            yield {"title": f"{name} {title}", "value": _privacy_text(row, name, metric), "note": note}
 
 
 def _privacy_text(row: Results, benchmark: str, metric: str) -> str:

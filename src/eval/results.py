@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.errors import UserError
+from src.eval.curve_checks import check_curves
 from src.eval.score import BenchmarkScore, ScoreCurves
 from src.files import atomic_write
 
@@ -116,7 +117,11 @@ def write_results(path: Path | str, results: Results, other_rows: Sequence[str] 
             name: {metric: (_none(low), _none(high)) for metric, (low, high) in score.intervals.items()}
             for name, score in _with_metrics(results).items()
         },
-        curves={name: score.curves for name, score in _with_metrics(results).items()},
+        curves={
+            name: score.curves
+            for name, score in results.scores.items()
+            if name in results.metrics or score.curves != ScoreCurves()
+        },
     )
     text = _to_text(asdict(content))
     with atomic_write(path, "w") as file:
@@ -165,8 +170,13 @@ def read_run_results(folder: Path | str) -> list[Results]:
 
 
 def benchmark_names(results: Sequence[Results]) -> list[str]:
-    """Names of the benchmarks of any of the ``results``, those of the last one first."""
-    return list(dict.fromkeys(name for row in reversed(results) for name in row.metrics))
+    """Names of the benchmarks of any of the ``results``, those of the last one first.
+
+    One that measures nothing but privacy is left out, also where a row has no privacy that it could measure.
+    """
+    names = dict.fromkeys(name for row in reversed(results) for name in row.metrics)
+    privacy = set(privacy_names(results))
+    return [name for name in names if name not in privacy or any(row.metrics.get(name) for row in results)]
 
 
 def privacy_names(results: Sequence[Results]) -> list[str]:
@@ -203,7 +213,7 @@ def _read(path: Path) -> _File:
     try:
         file = _FILE.validate_json(path.read_bytes())
         for name, curves in file.curves.items():
-            _check_curves(curves, f"curves.{name}")
+            check_curves(curves, f"curves.{name}")
     except OSError as error:
         raise UserError(f"{path}: cannot be read as results of an evaluation ({error})") from error
     except ValidationError as error:
@@ -213,20 +223,6 @@ def _read(path: Path) -> _File:
     except ValueError as error:
         raise UserError(f"{path}: {error}; run eval.py again to write it") from error
     return file
-
-
-def _check_curves(curves: ScoreCurves, where: str) -> None:
-    for name in ("roc", "open_set"):
-        line = getattr(curves, name)
-        if line is not None and not 0 < len(line[0]) == len(line[1]):
-            raise ValueError(f"{where}.{name}: expected two lists of the same length, which is not 0")
-    if curves.projection is not None and len({len(values) for values in vars(curves.projection).values()}) > 1:
-        raise ValueError(f"{where}.projection: expected three lists of the same length")
-    histogram = curves.histogram
-    if histogram is not None:
-        counts = {len(histogram.edges) - 1, len(histogram.genuine), len(histogram.impostor)}
-        if len(counts) > 1 or 0 in counts:
-            raise ValueError(f"{where}.histogram: expected one edge more than genuine and impostor have entries")
 
 
 def _to_results(file: _File, path: Path) -> Results:

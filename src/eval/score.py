@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["BenchmarkScore", "HardPair", "Projection", "ScoreCurves", "ScoreHistogram"]
+__all__ = [
+    "BenchmarkScore",
+    "Collisions",
+    "HardPair",
+    "Linkability",
+    "Projection",
+    "ProtectionCurves",
+    "Renewal",
+    "ScoreCurves",
+    "ScoreHistogram",
+]
 
 Line = tuple[list[float], list[float]]
 
@@ -58,6 +68,78 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Linkability:
+    """Whether protected templates of one person can be told from those of two, see `src.eval.unlinkability`.
+
+    Attributes:
+        key: What differs between two templates, see `src.eval.protection.keys.KEY_TYPES`.
+        score: How they are compared, see `src.eval.protection.scores.LinkScore`.
+        d_sys: 0 for no link at all, 1 where everyone is linked.
+        chance: What the same scores give when their labels are shuffled.
+        edges: [B + 1] ascending scores.
+        mated: [B] number of comparisons of one person's templates in each bin.
+        non_mated: [B] number of comparisons of different people's.
+    """
+
+    key: str
+    score: str
+    d_sys: float
+    chance: float
+    edges: list[float]
+    mated: list[int]
+    non_mated: list[int]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """Scores of probes against templates, and against templates whose identifier was renewed.
+
+    Attributes:
+        edges: [B + 1] ascending shares of equal symbols.
+        genuine: [B] number of comparisons with the same person's template.
+        impostor: [B] with another person's.
+        renewed: [B] with the same person's template, by an identifier drawn after it was made.
+    """
+
+    edges: list[float]
+    genuine: list[int]
+    impostor: list[int]
+    renewed: list[int]
+
+
+@dataclass(frozen=True)
+class Collisions:
+    """Share of equal symbols of two codes over the cosine of the embeddings that they were made of.
+
+    Attributes:
+        law: Cosines, ascending, and what random projections give by theory.
+        cosine: [n] ascending, mean of the pairs in a bin.
+        projection: [n] what random projections give.
+        code: [n] what the method's own projection gives.
+    """
+
+    law: Line
+    cosine: list[float]
+    projection: list[float]
+    code: list[float]
+
+
+@dataclass(frozen=True)
+class ProtectionCurves:
+    """What is drawn of an analysis of protected templates.
+
+    Attributes:
+        linkability: By key and score.
+        renewal: Before and after identifiers are renewed.
+        collisions: How much codes tell of embeddings.
+    """
+
+    linkability: list[Linkability]
+    renewal: Renewal
+    collisions: Collisions
+
+
+@dataclass(frozen=True)
 class ScoreCurves:
     """What a report draws of one benchmark; what does not apply is empty. All of it is plain JSON.
 
@@ -70,6 +152,7 @@ class ScoreCurves:
         false_matches: Impostor pairs with the highest similarity, hardest first.
         false_non_matches: Genuine pairs with the lowest similarity, hardest first.
         projection: Of templates, where gender was attacked.
+        protection: Where protected templates were attacked.
     """
 
     roc: Line | None = None
@@ -80,6 +163,7 @@ class ScoreCurves:
     false_matches: list[HardPair] = field(default_factory=list)
     false_non_matches: list[HardPair] = field(default_factory=list)
     projection: Projection | None = None
+    protection: ProtectionCurves | None = None
 
 
 @dataclass(frozen=True)

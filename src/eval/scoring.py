@@ -11,14 +11,14 @@ from rich.console import Console
 from src.errors import UserError
 from src.eval.benchmark import VerificationBenchmark
 from src.eval.collector import Collected
+from src.eval.matching import Matcher
 from src.eval.score import BenchmarkScore
-from src.eval.verification import Compare
 from src.ops.iom_hash import RankHash
 
 if TYPE_CHECKING:
     from src.datamodules.face_datamodule import Benchmark
 
-__all__ = ["Compare", "Evaluated", "PrivacyBenchmark", "score_benchmarks"]
+__all__ = ["Evaluated", "PrivacyBenchmark", "score_benchmarks"]
 
 
 @dataclass(frozen=True)
@@ -71,37 +71,40 @@ def score_benchmarks(
     resamples: int = 0,
     *,
     unprotected: Evaluated | None = None,
-    compare: Compare | None = None,
+    matcher: Matcher | None = None,
+    rank_hash: RankHash | None = None,
     show_progress: bool = True,
 ) -> dict[str, BenchmarkScore]:
     """Score every benchmark.
 
     Args:
         benchmarks: By name.
-        collected: Embeddings by name of benchmark.
+        collected: Embeddings or codes by name of benchmark.
         resamples: Number of bootstrap resamples; 0 for no intervals.
         unprotected: What came of the embeddings that ``collected`` protects, scored by this function too.
-        compare: Gives the similarity of two templates; by default their cosine.
+        matcher: Forms templates and compares them; by default embeddings by their cosine.
+        rank_hash: What made codes of the embeddings in ``unprotected``, where ``collected`` holds codes.
         show_progress: Whether to show what is under way on the standard error stream.
 
     Returns:
         Scores by name, with privacy metrics of the benchmarks that measure it.
 
     Raises:
-        UserError: A benchmark compares by the cosine only, embeddings do not fit one, or its people are too few.
+        UserError: A benchmark searches and the matcher compares pairs only, embeddings do not fit a benchmark, or its
+            people are too few.
     """
-    options = {} if compare is None else {"compare": compare}
+    options = {} if matcher is None else {"matcher": matcher}
     scores: dict[str, BenchmarkScore] = {}
     with Console(stderr=True, quiet=not show_progress).status("") as status:
         for name, benchmark in benchmarks.items():
             status.update(f"scoring {name}")
-            if options and not isinstance(benchmark, VerificationBenchmark):
+            if matcher is not None and matcher.pairs_only and not isinstance(benchmark, VerificationBenchmark):
                 raise UserError(
-                    f"benchmark {name} compares templates by their cosine only, this method by its own rule; "
-                    "evaluate it on sets of pairs"
+                    f"benchmark {name} compares whole galleries of templates, this method only two of them by its own "
+                    "rule; evaluate it on sets of pairs"
                 )
             scores[name] = benchmark.score(collected[name], resamples, **options)
-        evaluated = Evaluated(collected, scores)
+        evaluated = Evaluated(collected, scores, rank_hash)
         attacked = {
             name: benchmark.privacy(
                 name,

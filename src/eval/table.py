@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from src.eval.metric_format import DASH, format_metric, is_percentage, metric_title, percent
 from src.eval.privacy_table import gender_names, privacy_summary_table, privacy_tables
+from src.eval.protection_table import leak_tables, protection_names, protection_summary_table
 from src.eval.results import Results, benchmark_names
 from src.eval.score import BenchmarkScore
 from src.eval.text_table import TextTable, print_table
@@ -16,12 +17,14 @@ __all__ = [
     "combination_tables",
     "format_metric",
     "headline_metrics",
+    "leak_tables",
     "metric_title",
     "metrics_table",
     "print_results",
     "print_table",
     "privacy_summary_table",
     "privacy_tables",
+    "protection_summary_table",
     "summary_table",
 ]
 
@@ -96,9 +99,10 @@ def metrics_table(results: Sequence[Results], benchmark: str) -> TextTable:
 
 def print_results(results: Sequence[Results]) -> None:
     """Print the headline metrics, flag combinations and privacy."""
-    privacy = {name: table for name, table in privacy_tables(results).items() if name not in gender_names(results)}
+    summarised = {*gender_names(results), *protection_names(results)}
+    privacy = [table for name, table in privacy_tables(results).items() if name not in summarised]
     tables = [summary_table(results), privacy_summary_table(results), *combination_tables(results).values()]
-    for table in [*tables, *privacy.values()]:
+    for table in [*tables, *privacy, protection_summary_table(results), *leak_tables(results).values()]:
         if table.columns:
             print_table(table)
 

@@ -9,7 +9,10 @@ from functools import cached_property
 from src.datamodules.evaluation_images import EvaluationImages
 from src.datamodules.template_sets import TemplateSet
 from src.eval.benchmark import fingerprint
+from src.eval.code_pooling import CODES, CodeTemplateCollector
 from src.eval.collector import Collected
+from src.eval.embedding_matching import CosineMatcher
+from src.eval.matching import Matcher
 from src.eval.score import BenchmarkScore
 from src.eval.template_pooling import COMBINATIONS, Combination, TemplateCollector, unit_templates
 from src.eval.template_score import TemplateScore, judge, metric_names
@@ -22,6 +25,8 @@ class TemplateBenchmark:
 
     Embeddings are pooled while they stream by; only sums per template are kept. Metrics of the combination of flags
     that the arguments name have plain names; some are given for every combination, its name first: `N0D1F1/tar@1e-4`.
+    Codes are pooled as `code_pooling` tells, where norms and detector scores mean nothing: only ``flip`` matters, and
+    there are plain names only.
 
     Args:
         reader: Reads the set, e.g. `src.datamodules.ijb_files.read_ijb` with its arguments bound.
@@ -85,34 +90,41 @@ class TemplateBenchmark:
         """Whether embeddings of the mirror images are needed."""
         return self.flip
 
-    def collector(self) -> TemplateCollector:
-        """Collector of the embeddings of one extraction."""
+    def collector(self, alphabet: int | None = None) -> TemplateCollector | CodeTemplateCollector:
+        """Collector of the embeddings of one extraction or, given their alphabet size, of codes."""
         templates = self.templates
+        if alphabet is not None:
+            return CodeTemplateCollector(templates.template, alphabet, self.flip, templates.name)
         return TemplateCollector(
             templates.template, templates.medium, templates.weight, self.combinations, templates.name
         )
 
-    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Judge the templates.
 
         Args:
-            collected: By `collector`: sums of each combination, float32 [T, D].
+            collected: By `collector`: sums of each combination, float32 [T, D], or codes.
             resamples: Number of bootstrap resamples; 0 for no intervals.
+            matcher: Compares the templates; by default embeddings by their cosine.
 
         Returns:
             The metrics `metric_names`; intervals and curves of the first combination.
         """
+        if CODES in collected:
+            codes = collected[CODES].numpy()
+            return judge(codes, self.templates, matcher or CosineMatcher()).score(resamples)
         headline, *others = self.combinations
-        score = self._judge(collected, headline).score(resamples)
+        score = self._judge(collected, headline, matcher).score(resamples)
         metrics = dict(score.metrics)
         if others:
-            by_flags = {headline: score.metrics} | {other: self._judge(collected, other).metrics() for other in others}
+            by_flags = {headline: score.metrics}
+            by_flags |= {other: self._judge(collected, other, matcher).metrics() for other in others}
             for flags, values in by_flags.items():
                 metrics |= {f"{flags.name}/{name}": values[name] for name in _short(list(values))}
         return replace(score, metrics=metrics)
 
-    def _judge(self, collected: Collected, combination: Combination) -> TemplateScore:
-        return judge(unit_templates(collected[combination.name].numpy()), self.templates)
+    def _judge(self, collected: Collected, combination: Combination, matcher: Matcher | None) -> TemplateScore:
+        return judge(unit_templates(collected[combination.name].numpy()), self.templates, matcher)
 
 
 def _short(names: list[str]) -> list[str]:

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from src.datamodules.template_sets import TemplateSet
+from src.datamodules.template_sets import TemplatePairs, TemplateSet
 from src.eval.bootstrap import (
     Interval,
     interval,
@@ -26,10 +27,11 @@ from src.eval.ijb import (
     verify_templates,
 )
 from src.eval.kfold import FoldResult, fold_accuracy
+from src.eval.matching import Matcher
 from src.eval.operating_points import exponent
 from src.eval.score import BenchmarkScore, HardPair, ScoreCurves
 from src.eval.score_curves import hardest, score_histogram, thin_curve
-from src.eval.verification import squared_distances
+from src.eval.unit_vectors import squared_distances
 
 __all__ = ["FPIRS", "RANKS", "TemplateScore", "judge", "metric_names"]
 
@@ -58,22 +60,31 @@ def metric_names(protocol: TemplateSet) -> list[str]:
     return [*names, "unaligned"]
 
 
-def judge(templates: Templates, protocol: TemplateSet) -> TemplateScore:
+def judge(templates: Templates, protocol: TemplateSet, matcher: Matcher | None = None) -> TemplateScore:
     """Run the protocols of a set.
 
     Args:
-        templates: float32 [T, D], of length 1.
+        templates: float32 [T, D], of length 1, or what ``matcher`` takes.
         protocol: The set.
+        matcher: Compares the templates; by default their dot product does.
     """
     verification = folds = identification = None
     if (pairs := protocol.pairs) is not None:
-        verification = verify_templates(templates, pairs.first, pairs.second, pairs.same)
+        verification = verify_templates(templates, pairs.first, pairs.second, pairs.same, matcher=matcher)
         if pairs.folds is not None:
-            compared = (templates[numbers].astype(np.float64) for numbers in (pairs.first, pairs.second))
-            folds = fold_accuracy(squared_distances(*compared), pairs.same, pairs.folds)
+            folds = _folds(templates, pairs, pairs.folds, matcher)
     if protocol.searches:
-        identification = search_templates(templates, protocol.searches)
+        identification = search_templates(templates, protocol.searches, matcher)
     return TemplateScore(protocol, verification, folds, identification)
+
+
+def _folds(templates: Templates, pairs: TemplatePairs, n_folds: int, matcher: Matcher | None) -> FoldResult:
+    first, second = templates[pairs.first], templates[pairs.second]
+    if matcher is None:
+        return fold_accuracy(squared_distances(first.astype(float), second.astype(float)), pairs.same, n_folds)
+    compared = torch.from_numpy(first), torch.from_numpy(second)
+    distances = matcher.distances(*compared, matcher.pairs(*compared))
+    return fold_accuracy(distances, pairs.same, n_folds, matcher.thresholds)
 
 
 @dataclass(frozen=True)

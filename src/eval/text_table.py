@@ -19,11 +19,13 @@ class TextTable:
         caption: What it shows, and in which unit.
         columns: Titles of the columns but the first, which names the rows; a line break separates benchmark and metric.
         rows: Name and texts of each row.
+        prose: Whether the texts are sentences, which are aligned to the left and wrapped.
     """
 
     caption: str
     columns: list[str]
     rows: list[tuple[str, list[str]]]
+    prose: bool = False
 
 
 def print_table(table: TextTable) -> None:
@@ -41,10 +43,10 @@ def print_table(table: TextTable) -> None:
         free -= width
     console.print(escape(table.caption), style="italic")
     for columns in parts:
-        drawn = Table()
+        drawn = Table(show_lines=table.prose)
         drawn.add_column("", max_width=name_width - 4, overflow="fold")
         for i in columns:
-            drawn.add_column(escape(table.columns[i]), justify="right", overflow="fold")
+            drawn.add_column(escape(table.columns[i]), justify="left" if table.prose else "right", overflow="fold")
         for name, texts in table.rows:
             drawn.add_row(escape(name), *(texts[i] for i in columns))
         console.print(drawn)

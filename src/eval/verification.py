@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,22 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from src.errors import UserError
 from src.eval.collector import check_finite
+from src.eval.embedding_matching import CosineMatcher
 from src.eval.kfold import FoldResult, ValResult, check_folds, fold_accuracy, val_at_far
+from src.eval.matching import Matcher
 from src.eval.operating_points import OperatingPoint, RocCurve, far_operating_points, roc_curve
 
-__all__ = [
-    "FARS",
-    "Compare",
-    "VerificationResult",
-    "l2_normalise",
-    "squared_distances",
-    "verify",
-]
+__all__ = ["FARS", "VerificationResult", "verify"]
 
 Array = NDArray[np.float64]
-
-Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Similarities [P] in [-1, 1] of templates [P, D] to templates [P, D], as they are, not scaled."""
 
 FARS = (1e-3, 1e-2, 1e-1)
 """False accept rates that a set of 6,000 pairs can resolve."""
@@ -34,7 +25,7 @@ FARS = (1e-3, 1e-2, 1e-1)
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What `verify` measures. Rates are fractions of 1, thresholds are squared distances in 0..4.
+    """What `verify` measures. Rates are fractions of 1, thresholds are distances in 0..4, squared ones of embeddings.
 
     Attributes:
         accuracy: Mean accuracy over the folds.
@@ -75,16 +66,17 @@ def verify(
     b: ArrayLike | torch.Tensor,
     same: ArrayLike | torch.Tensor,
     n_folds: int = 10,
-    compare: Compare | None = None,
+    matcher: Matcher | None = None,
 ) -> VerificationResult:
-    """Judge pairs of embeddings.
+    """Judge pairs of templates.
 
     Args:
-        a: [P, D] embeddings of the first face of every pair, any scale: they are L2-normalised in float64.
-        b: [P, D] embeddings of the second face.
+        a: [P, D] templates of the first face of every pair; embeddings are of any scale: they are L2-normalised in
+            float64.
+        b: [P, D] templates of the second face.
         same: bool [P], true for a genuine pair. The order of the pairs defines the folds.
         n_folds: Number of contiguous folds; 1 means that the threshold is chosen on the pairs it is judged on.
-        compare: Gives the similarities of the pairs; by default their cosine. Of a similarity s the distance is 2 - 2s,
+        matcher: Gives the similarities of the pairs; by default their cosine. Of a similarity s the distance is 2 - 2s,
             as it is of unit vectors.
 
     Returns:
@@ -93,23 +85,20 @@ def verify(
     Raises:
         UserError: Shapes disagree, an embedding is not finite, or a fold lacks genuine or impostor pairs.
     """
-    first, second = _float64(a), _float64(b)
-    labels = _float64(same).astype(bool)
+    matcher = matcher or CosineMatcher()
+    first, second = _tensor(a), _tensor(b)
+    labels = _tensor(same).numpy().astype(bool)
     if first.ndim != 2 or first.shape != second.shape or labels.shape != first.shape[:1]:
         raise UserError(
             "verify expects a [P, D], b [P, D] and same [P], "
             f"but got {list(first.shape)}, {list(second.shape)} and {list(labels.shape)}"
         )
     check_folds(labels, n_folds)
-    for name, embeddings in (("a", first), ("b", second)):
-        check_finite(embeddings, name)
-    if compare is None:
-        first, second = l2_normalise(first), l2_normalise(second)
-        distances, scores = squared_distances(first, second), np.einsum("pd,pd->p", first, second)
-    else:
-        scores = _similarities(compare, first, second)
-        distances = 2 - 2 * scores
-    folds = fold_accuracy(distances, labels, n_folds)
+    for name, templates in (("a", first), ("b", second)):
+        check_finite(templates.numpy(), name)
+    scores = matcher.pairs(first, second)
+    distances = matcher.distances(first, second, scores)
+    folds = fold_accuracy(distances, labels, n_folds, matcher.thresholds)
     roc = roc_curve(scores, labels)
     k = len(folds.accuracies)
     return VerificationResult(
@@ -128,31 +117,7 @@ def verify(
     )
 
 
-def l2_normalise(embeddings: Array) -> Array:
-    """Scale the rows of ``embeddings`` [N, D] to length 1; a row of zeros stays zero."""
-    norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-    return embeddings / np.where(norms == 0, 1, norms)[:, None]
-
-
-def squared_distances(a: Array, b: Array) -> Array:
-    """Squared Euclidean distance [P] of the rows of ``a`` and ``b`` [P, D]."""
-    # Not 2 - 2ab: near-equal pairs would lose digits and change bins.
-    difference = a - b
-    np.square(difference, out=difference)
-    return difference.sum(axis=1)
-
-
-def _similarities(compare: Compare, first: Array, second: Array) -> Array:
-    scores = _float64(compare(torch.from_numpy(first), torch.from_numpy(second)))
-    if scores.shape != first.shape[:1] or not (np.abs(scores) <= 1 + 1e-6).all():
-        raise UserError(
-            f"compare: expected {len(first)} similarities in [-1, 1], found an array of shape {list(scores.shape)}"
-            + (f" from {scores.min():.3g} to {scores.max():.3g}" if scores.size else "")
-        )
-    return scores.clip(-1, 1)
-
-
-def _float64(array: ArrayLike | torch.Tensor) -> Array:
-    if isinstance(array, torch.Tensor):
-        return array.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(array, dtype=np.float64)
+def _tensor(array: ArrayLike | torch.Tensor) -> torch.Tensor:
+    """On the CPU; floats in float64."""
+    tensor = array.detach().cpu() if isinstance(array, torch.Tensor) else torch.from_numpy(np.asarray(array))
+    return tensor.double() if tensor.is_floating_point() else tensor

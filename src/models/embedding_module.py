@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from src.datamodules.face_datamodule import FaceDataModule
+from src.eval.matching import Matcher, SymbolMatcher
 from src.models.networks.weights import fingerprint, load_weights
 from src.ops.iom_hash import RankHash
 
@@ -56,6 +58,16 @@ class EmbeddingModule(L.LightningModule):
         image = batch["image"]
         embedding, flipped = self(torch.cat([image, image.flip(-1)])).chunk(2)
         return EmbeddingBatch(index=batch["index"], embedding=embedding, flipped=flipped)
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """How two of what the backbone yields are compared: codes by their equal symbols; None: by their cosine."""
+        return None if self.alphabet is None else SymbolMatcher(self.alphabet)
+
+    @property
+    def matchers(self) -> Mapping[str, Matcher]:
+        """More ways of comparing, each evaluated too, by the name that its rows get."""
+        return {}
 
     def fingerprint(self) -> str:
         """Hex digest of the network that embeds: its structure and its weights and buffers."""

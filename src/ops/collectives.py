@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
-__all__ = ["sum_over_processes"]
+__all__ = ["gather_over_processes", "process_count", "sum_over_processes"]
 
 
 def sum_over_processes(share: Tensor) -> Tensor:
@@ -24,9 +24,32 @@ def sum_over_processes(share: Tensor) -> Tensor:
     Returns:
         The total, of that shape; ``share`` itself where there is only one process.
     """
-    if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+    return share if process_count() == 1 else _Sum.apply(share)
+
+
+def gather_over_processes(share: Tensor) -> Tensor:
+    """Put the rows of all processes one after the other, and pass gradients back as `sum_over_processes` does.
+
+    Args:
+        share: [n, ...]; n may differ between the processes, the rest may not.
+
+    Returns:
+        [sum of all n, ...], the same in every process; ``share`` itself where there is only one.
+    """
+    if process_count() == 1:
         return share
-    return _Sum.apply(share)
+    counts = torch.zeros(process_count(), dtype=torch.int64, device=share.device)
+    counts[distributed.get_rank()] = len(share)
+    distributed.all_reduce(counts)
+    rows = counts.tolist()
+    before, after = sum(rows[: distributed.get_rank()]), sum(rows[distributed.get_rank() + 1 :])
+    empty = share.new_zeros
+    return _Sum.apply(torch.cat([empty(before, *share.shape[1:]), share, empty(after, *share.shape[1:])]))
+
+
+def process_count() -> int:
+    """Processes that train together; 1 where nothing is distributed."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 class _Sum(torch.autograd.Function):

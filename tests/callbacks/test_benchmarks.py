@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from support_codes import random_hash
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -18,9 +19,11 @@ from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
 from src.eval.collector import Collected, EmbeddingCollector
 from src.eval.embedding_cache import EmbeddingCache
+from src.eval.matching import Matcher, SymbolMatcher
 from src.eval.score import BenchmarkScore
 from src.eval.scoring import Evaluated
 from src.models.embedding_module import EmbeddingModule
+from src.ops.iom_hash import RankHash
 
 
 class Numbers(Dataset[NumberedImage]):
@@ -52,10 +55,10 @@ class Sum:
     def images(self) -> Numbers:
         return Numbers(self.count)
 
-    def collector(self) -> EmbeddingCollector:
-        return EmbeddingCollector(self.count, "sum")
+    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
+        return EmbeddingCollector(self.count, "sum", alphabet=alphabet)
 
-    def score(self, collected: Collected, resamples: int = 0) -> BenchmarkScore:
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         return BenchmarkScore({"sum": float(collected["original"].sum())})
 
 
@@ -118,7 +121,9 @@ def test_embeddings_of_every_benchmark_are_collected(tmp_path: Path) -> None:
     assert not trainer.callback_metrics
 
 
-def train_one_epoch(tmp_path: Path, callback: BenchmarkCallback, benchmarks: dict[str, Any]) -> L.Trainer:
+def train_one_epoch(
+    tmp_path: Path, callback: BenchmarkCallback, benchmarks: dict[str, Any], module: EmbeddingModule | None = None
+) -> L.Trainer:
     class Data(FaceDataModule):
         def train_dataloader(self) -> Any:
             return [{"image": torch.zeros(1, 4, 4, 3, dtype=torch.uint8)}]
@@ -131,7 +136,7 @@ def train_one_epoch(tmp_path: Path, callback: BenchmarkCallback, benchmarks: dic
 
     data = Data(no_source, batch_size=7, num_workers=0, benchmarks=benchmarks)
     trainer = make_trainer(tmp_path, callback, max_epochs=1, num_sanity_val_steps=0, enable_checkpointing=False)
-    trainer.fit(Trained(Brightness()), datamodule=data)
+    trainer.fit(module or Trained(Brightness()), datamodule=data)
     return trainer
 
 
@@ -158,6 +163,48 @@ def test_privacy_is_measured_while_training(tmp_path: Path) -> None:
     assert "val/a/pic" not in trainer.callback_metrics
     callback.unprotected = Evaluated({}, {"a": BenchmarkScore({}, privacy={"known": 5.0})})
     assert train_one_epoch(tmp_path, callback, benchmarks).callback_metrics["val/a/pic"] == 5
+
+
+class Coded(Trained):
+    """Its codes of image i are the two symbols i and 19 - i."""
+
+    alphabet = 32
+
+    def __init__(self) -> None:
+        super().__init__(Brightness())
+
+    def forward(self, image: Tensor) -> Tensor:
+        brightness = self.backbone(image)
+        return torch.cat([brightness, 19 - brightness], dim=1).to(torch.uint8)
+
+    @property
+    def matcher(self) -> SymbolMatcher:
+        return SymbolMatcher(32)
+
+    def rank_hash(self) -> RankHash:
+        return random_hash(2, 32)
+
+
+def test_codes_reach_benchmarks_with_what_compares_and_made_them(tmp_path: Path) -> None:
+    class Nosy(Sum):
+        def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
+            assert isinstance(matcher, SymbolMatcher)
+            assert collected["original"].tolist() == [[i, 19 - i] for i in range(20)]
+            assert collected["original"].dtype == torch.uint8
+            return BenchmarkScore({"sum": float(matcher.pairs(collected["original"], collected["flipped"]).sum())})
+
+        def privacy(self, name: str, benchmarks: Any, evaluated: Evaluated, **options: Any) -> BenchmarkScore:
+            assert evaluated.rank_hash is not None
+            return replace(evaluated.scores[name], privacy={"q": float(evaluated.rank_hash.q)})
+
+    trainer = train_one_epoch(tmp_path, BenchmarkCallback(), {"a": Nosy(20)}, Coded())
+    assert trainer.callback_metrics["val/a/sum"] == 20
+    assert trainer.callback_metrics["val/a/q"] == 32
+    callback = BenchmarkCallback()
+    callback.cache = EmbeddingCache(tmp_path / "cache")
+    for _ in range(2):  # from the network, then from the cache
+        make_trainer(tmp_path, callback).validate(Coded(), datamodule=datamodule(a=Sum(20)), verbose=False)
+        assert callback.collected["a"]["flipped"].dtype == torch.uint8
 
 
 def test_a_limited_validation_is_refused(tmp_path: Path) -> None:

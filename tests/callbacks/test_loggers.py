@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
+from support_protection import protection_score
 from support_results import results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -52,6 +53,7 @@ def test_wandb_gets_tables_and_figures(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("WANDB_MODE", "offline")
     logger = wandb_logger(str(tmp_path), "privface", "test", None, [])
     rows = [results("untrained", 0.1), results("last", 0.8, privacy={"gender": {"gap": 0.1}})]
+    rows[1].scores["drh"] = protection_score(0.02)
     log_report([logger], rows, figures)
     summary = dict(logger.experiment.summary)
     logger.experiment.finish()
@@ -60,7 +62,9 @@ def test_wandb_gets_tables_and_figures(tmp_path: Path, monkeypatch: pytest.Monke
         re.sub(r"_\d+_\w+\.table\.json", "", path.name): json.loads(path.read_text())
         for path in media.rglob("report/*.table.json")
     }
-    assert {"summary", "metrics_lfw", "metrics_cfp_fp", "metrics_ijbc", "flags_ijbc", "privacy_gender"} == set(tables)
+    metrics = {"metrics_lfw", "metrics_cfp_fp", "metrics_ijbc", "flags_ijbc"}
+    assert set(tables) == {"summary", *metrics, "privacy_gender", "protection", "privacy_drh", "leaks_drh"}
+    assert tables["leaks_drh"]["data"][1][0] == "templates alone"
     assert tables["summary"]["columns"][1:4] == ["lfw accuracy", "cfp_fp accuracy", "ijbc TAR @ FAR 1e-4"]
     assert [row[:2] for row in tables["summary"]["data"]] == [["untrained", "55.00 ± 1.28"], ["last", "90.00 ± 1.28"]]
     assert len(list(media.rglob("report/*.png"))) == 2

@@ -34,6 +34,13 @@ def test_people_by_folder_in_order_of_file_names(root: Path) -> None:
     assert levels == pytest.approx([40, 0, 80, 120], abs=2)
 
 
+def test_more_folders_below_each_person(root: Path) -> None:
+    faces = read_class_folders(root, name="videos", levels=2)
+    assert faces.labels.tolist() == [0, 0, 1, 1]  # of test and train
+    with pytest.raises(UserError, match=r"expected <person>/<folder>/<folder>/<image>\.jpg at any depth"):
+        read_class_folders(root, name="videos", levels=3)
+
+
 def test_landmarks_are_used_if_there(root: Path) -> None:
     files = ("train/Ann/Ann_0001.png", "train/Ann/Ann_0002.jpg", "test/Ann/Ann_0003.jpg", "test/Bob/x.JPG")
     rows = [",".join([file, *map(str, range(10))]) for file in files]

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support_codes import codes_of
 
 from src.datamodules.verification_sets import VerificationSet, read_bin, write_bin
 from src.errors import UserError
 from src.eval.benchmark import VerificationBenchmark
 from src.eval.collector import Collected
+from src.eval.matching import BitMatcher, ProtectedMatcher, SymbolMatcher
 from src.eval.verification import verify
 from tests.support import unread_images
 
@@ -110,6 +112,33 @@ def test_intervals_hold_the_headline_numbers() -> None:
     assert benchmark.score(embeddings, resamples=500).intervals == score.intervals
 
 
+def test_codes_are_verified_with_and_without_protection() -> None:
+    labels = torch.arange(80)
+    labels[1::4] = labels[0::4]
+    codes = codes_of(labels, 0.5)
+    benchmark = benchmark_with("sum")
+    scores = {
+        name: benchmark.score(codes, resamples=20, matcher=matcher)
+        for name, matcher in {
+            "symbols": SymbolMatcher(8),
+            "protected": ProtectedMatcher(8),
+            "bits": BitMatcher(8),
+        }.items()
+    }
+    metrics = scores["symbols"].metrics
+    assert tuple(metrics) == tuple(name for name in benchmark.metric_names if name != "embedding_norm")
+    assert scores["protected"] == scores["symbols"] != scores["bits"]
+    both = torch.cat([codes["original"], codes["flipped"]], dim=1)
+    equal = (both[0::2] == both[1::2]).double().mean(dim=1).numpy()
+    assert metrics["auc"] == pytest.approx((equal[SAME][:, None] > equal[~SAME]).mean(), abs=0.01)
+    assert metrics["accuracy"] > metrics["accuracy_noflip"] - 0.1
+    assert scores["symbols"].curves.histogram is not None
+    assert scores["symbols"].curves.histogram.threshold == 1 - metrics["threshold"] / 2
+    assert scores["symbols"].curves.false_matches[0].score == equal[~SAME].max()
+    assert 0.125 < equal[~SAME].max() < scores["symbols"].curves.histogram.threshold + 0.1
+    json.dumps(asdict(scores["symbols"].curves), allow_nan=False)
+
+
 def test_collects_what_it_scores() -> None:
     embeddings = random_embeddings()
     benchmark = benchmark_with("sum")
@@ -118,6 +147,10 @@ def test_collects_what_it_scores() -> None:
     for index in order.split(30):
         collector.add(index, embeddings["original"][index], embeddings["flipped"][index])
     assert benchmark.score(collector.collect()).metrics["auc"] == benchmark.score(embeddings).metrics["auc"]
+    codes = codes_of(torch.arange(80), 0.5)
+    collector = benchmark.collector(8)
+    collector.add(torch.arange(80), codes["original"], codes["flipped"])
+    assert collector.collect()["flipped"].equal(codes["flipped"])
 
 
 def test_refuses_wrong_embeddings_and_settings() -> None:

@@ -60,8 +60,27 @@ def test_missing_images_and_broken_embeddings_are_refused() -> None:
         collector.collect()
 
 
+def test_codes_stay_codes() -> None:
+    collector = EmbeddingCollector(3, "toy", alphabet=4)
+    codes = torch.tensor([[0, 3], [1, 2], [3, 3]], dtype=torch.uint8)
+    collector.add(torch.tensor([2, 0, FILLER]), codes[[2, 0, 0]], codes[[0, 1, 0]])
+    other = [torch.tensor([1, FILLER, FILLER]), codes[[1, 1, 1]], codes[[2, 2, 2]]]
+    collected = collector.collect(TwoProcesses(other))
+    assert torch.equal(collected["original"], codes)
+    assert collected["flipped"].tolist() == [[1, 2], [3, 3], [0, 3]]
+    assert collected["flipped"].dtype == torch.uint8
+
+
+def test_what_are_no_codes_is_refused() -> None:
+    for broken in (torch.zeros(1, 2), torch.full((1, 2), 4, dtype=torch.uint8)):
+        with pytest.raises(UserError, match="toy: expected codes of uint8 with values below 4, found"):
+            EmbeddingCollector(3, "toy", alphabet=4).add(torch.tensor([0]), broken, None)
+
+
 def test_copies_take_the_embedding_of_their_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "empty", lambda *shape: torch.full(shape, torch.nan))  # what memory may hold
+    monkeypatch.setattr(
+        torch, "empty", lambda shape, dtype: torch.full(shape, torch.nan, dtype=dtype)
+    )  # what memory may hold
     copy_of = np.array([0, 1, 0, 3, 1])
     collector = EmbeddingCollector(5, "toy", copy_of)
     collector.add(torch.tensor([3, 0, FILLER]), torch.tensor([[3.0], [0.0], [9.0]]), None)

@@ -59,6 +59,25 @@ def test_bfloat16(tmp_path: Path) -> None:
     assert torch.equal(original, torch.ones(3, 2))
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_codes(suffix: str, tmp_path: Path) -> None:
+    codes = np.arange(30, dtype=np.uint8).reshape(10, 3)
+    if suffix == ".npy":
+        np.save(tmp_path / "lfw.npy", codes)
+    elif suffix == ".npz":
+        np.savez(tmp_path / "lfw.npz", original=codes)
+    else:
+        save_file({"original": torch.from_numpy(codes)}, tmp_path / "lfw.safetensors")
+    ((index, original, flipped),) = read_embeddings(tmp_path, "lfw", 10, alphabet=32)
+    assert (index.tolist(), flipped) == (list(range(10)), None)
+    assert torch.equal(original, torch.from_numpy(codes))
+    with pytest.raises(UserError, match="expected floats"):
+        check_embeddings(tmp_path, {"lfw": 10})
+    np.save(tmp_path / "agedb_30.npy", codes.astype(np.float32))
+    with pytest.raises(UserError, match=r"agedb_30\.npy: expected codes of uint8"):
+        check_embeddings(tmp_path, {"lfw": 10, "agedb_30": 10}, alphabet=32)
+
+
 def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:
     np.save(tmp_path / "short.npy", ORIGINAL[:5])
     np.save(tmp_path / "flat.npy", ORIGINAL[:, 0])

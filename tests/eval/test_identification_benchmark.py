@@ -11,12 +11,14 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from support_codes import codes_of
 
 from src.apps.overrides import CONF
 from src.datamodules.identification_sets import IdentificationSet
 from src.errors import UserError
 from src.eval.identification import closed_set, open_set
 from src.eval.identification_benchmark import IdentificationBenchmark, class_folders
+from src.eval.matching import ProtectedMatcher, SymbolMatcher
 from src.eval.score import BenchmarkScore
 
 # 30 people with 6 images each, 60 with 2.
@@ -112,6 +114,25 @@ def test_hardest_pairs_are_images_of_the_collection(score: BenchmarkScore) -> No
     assert score.curves.false_non_matches[0].score == min(pair.score for pair in score.curves.false_non_matches)
 
 
+def test_codes_are_searched_for_with_and_without_protection() -> None:
+    codes = codes_of(torch.from_numpy(LABELS), 0.4)
+    toy = benchmark()
+    score = toy.score(codes, resamples=20, matcher=SymbolMatcher(8))
+    assert tuple(score.metrics) == toy.metric_names
+    assert toy.score(codes, resamples=20, matcher=ProtectedMatcher(8)) == score
+    both, split = torch.cat([codes["original"], codes["flipped"]], dim=1), toy.split
+    equal = (both[split.probes][:, None] == both[split.gallery]).float().mean(dim=2)
+    best = closed_set(equal, LABELS[split.probes], LABELS[split.gallery])
+    assert score.metrics["rank1"] == best.cmc[0] > 0.5
+    assert score.metrics["map"] == pytest.approx(best.average_precision().mean())
+    opened = open_set(equal, LABELS[split.probes], LABELS[split.gallery], (1e-2,))
+    assert score.metrics["dir@1e-2"] == opened.dir[0, 0] > 0.3
+    assert (
+        score.curves.false_matches[0].score
+        == equal.numpy()[LABELS[split.probes][:, None] != LABELS[split.gallery]].max()
+    )
+
+
 def test_everyone_enrolled_leaves_the_open_set_open() -> None:
     labels = np.repeat(np.arange(10), 5)
     score = benchmark(labels).score(noisy_embeddings(labels, 0.1), resamples=50)
@@ -140,11 +161,11 @@ def test_missing_photographs_are_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL_DATA.exists(), reason=f"no real photographs at {REAL_DATA}")
 def test_real_photographs() -> None:
     config = OmegaConf.merge(
-        OmegaConf.load(CONF / "benchmark" / "lfw_identification.yaml"),
+        OmegaConf.load(CONF / "benchmark" / "identification.yaml"),
         {"paths": {"benchmarks": "nowhere"}, "datamodule": {"size": 112}},
-        {"lfw_identification": {"root": str(REAL_DATA), "minimum_images": 12}},
+        {"identification": {"root": str(REAL_DATA), "minimum_images": 12}},
     )
-    real = instantiate(config.lfw_identification)
+    real = instantiate(config.identification)
     real.check()
     split = real.split
     assert (len(real.images()), len(split.gallery), len(split.mated), len(split.non_mated)) == (2018, 240, 1325, 453)

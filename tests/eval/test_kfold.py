@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from src.errors import UserError
 from src.eval.kfold import check_folds, fold_accuracy, val_at_far
-from src.eval.verification import l2_normalise, squared_distances
+from src.eval.unit_vectors import l2_normalise, squared_distances
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "parity" / "face_recognition_golden.json").read_text())["kfold"]
 

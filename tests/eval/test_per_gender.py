@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.eval.embedding_matching import PairMatcher
 from src.eval.per_gender import metric_names, verify_per_gender
 from src.eval.verification import VerificationResult, verify
 
@@ -16,7 +17,8 @@ CELL = 2000
 def result_of(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> VerificationResult:
     """Pairs with given similarities."""
     given = torch.tensor(scores)
-    return verify(np.ones((len(scores), 1)), np.ones((len(scores), 1)), same, folds, lambda first, second: given)
+    matcher = PairMatcher(lambda first, second: given)
+    return verify(np.ones((len(scores), 1)), np.ones((len(scores), 1)), same, folds, matcher)
 
 
 def cells(**means: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

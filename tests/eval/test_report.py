@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from support_protection import protection_score
 from support_results import Noise, gender_score, results, verification_score
 
 from src.eval.figures.pairs import hard_pairs_figure
 from src.eval.pictures import image_grid
 from src.eval.report import IMAGES, Report, Run, write_report
 from src.eval.results import Results
+from src.eval.score import BenchmarkScore
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -143,6 +145,33 @@ def test_gender_attacks_head_the_page(tmp_path: Path) -> None:
         tmp_path / "figures",
     )
     assert "toy guessed by attackers60.00 %least: last" in " ".join(parse(beside.page).text.split())
+
+
+def test_protected_templates_have_their_section(tmp_path: Path) -> None:
+    rows = [
+        results("backbone", 0.5, scores={"lfw": verification_score(0.9), "toy": BenchmarkScore({})}),
+        results("last", 0.5, scores={"lfw": verification_score(0.8), "toy": protection_score(0.02)}),
+        results("last bits", 0.5, scores={"lfw": verification_score(0.8), "toy": BenchmarkScore({})}),
+    ]
+    report = write_report(tmp_path / "index.html", [Run(tmp_path, rows, "", "")], tmp_path / "figures")
+    page = parse(report.page)
+    text = " ".join(page.text.split())
+    assert "toy D_sys of templates alone0.020by chance: 0.010" in text
+    assert text.index("Recognition") < text.index("Template protection") < text.index("All metrics on lfw")
+    assert "Nothing: templates of one person are not linked" in text
+    assert "All privacy metrics on toy" in text
+    assert "All metrics on toy" not in text
+    assert "Privacy" not in text
+    assert [a["class"] for tag, a in page.tags if tag == "div" and "prose" in (a.get("class") or "")] == ["box prose"]
+    names = [figure.path.name for figure in report.figures]
+    assert names[:3] == ["accuracy.png", "linking_toy.png", "inversion_toy.png"]
+    assert page.attributes("img", "alt") == [figure.alt for figure in report.figures]
+
+
+def test_what_measures_nothing_has_no_section(tmp_path: Path) -> None:
+    rows = [results("plain", 0.5, scores={"toy": BenchmarkScore({})})]
+    report = write_report(tmp_path / "index.html", [Run(tmp_path, rows, "", "")], tmp_path / "figures")
+    assert "toy" not in parse(report.page).text
 
 
 def test_a_run_with_nothing_but_results(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from support_protection import protection_score
 from support_results import Noise, results
 
 from src.eval.figures.pairs import hard_pairs_figure
@@ -66,6 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
 def _write_pages(root: Path) -> None:
     figures = root / "figures"
     rows = [results("untrained", 0.1), results("a_network_with_a_long_name_and_no_space_in_it", 0.8)]
+    rows[1].scores["protection"] = protection_score(0.02)
     (root / "metrics.csv").write_text("epoch,step,train/loss\n0,0,3.5\n0,10,1.5\n")
     hard_pairs_figure(figures, "lfw", rows[-1].label, rows[-1].scores["lfw"], Noise())
     image_grid(figures / IMAGES.format("training"), torch.zeros(32, 3, 24, 24), title="Faces", alt="32 faces")
@@ -99,8 +101,8 @@ def test_page(site: tuple[Path, str], tmp_path: Path, page: str, width: int) -> 
     assert console == ""
     assert found["width"] == found["needed"], "the page is wider than the window"
     assert width - 20 <= found["width"] <= width
-    assert found["tables"] >= 6
-    assert len(found["images"]) == (15 if page == "one.html" else 12)
+    assert found["tables"] >= 9
+    assert len(found["images"]) == (19 if page == "one.html" else 16)
     for image in found["images"]:
         assert image["alt"]
         assert image["width"] > 0

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_protection import protection_score
 from support_results import gender_score, results
 
 from src.errors import UserError
@@ -22,12 +23,23 @@ from src.eval.results import (
     write_results,
     write_run_results,
 )
-from src.eval.score import BenchmarkScore, HardPair, Projection, ScoreCurves, ScoreHistogram
+from src.eval.score import (
+    BenchmarkScore,
+    Collisions,
+    HardPair,
+    Linkability,
+    Projection,
+    ProtectionCurves,
+    Renewal,
+    ScoreCurves,
+    ScoreHistogram,
+)
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 RATES = st.lists(NUMBERS, max_size=6)
 LINES = st.integers(1, 6).flatmap(lambda n: st.tuples(*[st.lists(NUMBERS, min_size=n, max_size=n)] * 2))
 PAIRS = st.lists(st.builds(HardPair, st.integers(0, 2**40), st.integers(0, 2**40), NUMBERS), max_size=4)
+EDGES, COUNTS = st.lists(NUMBERS, min_size=3, max_size=3), st.lists(st.integers(0, 2**40), min_size=2, max_size=2)
 CURVES = st.builds(
     ScoreCurves,
     roc=st.none() | LINES,
@@ -37,8 +49,8 @@ CURVES = st.builds(
     histogram=st.none()
     | st.builds(
         ScoreHistogram,
-        st.lists(NUMBERS, min_size=3, max_size=3),
-        *[st.lists(st.integers(0, 2**40), min_size=2, max_size=2)] * 2,
+        EDGES,
+        *[COUNTS] * 2,
         st.none() | NUMBERS,
     ),
     false_matches=PAIRS,
@@ -51,7 +63,17 @@ CURVES = st.builds(
             st.lists(st.integers(0, 1), min_size=n, max_size=n),
         )
     ),
+    protection=st.none()
+    | st.builds(
+        ProtectionCurves,
+        st.lists(st.builds(Linkability, st.text(), st.text(), NUMBERS, NUMBERS, EDGES, COUNTS, COUNTS), max_size=2),
+        st.builds(Renewal, EDGES, COUNTS, COUNTS, COUNTS),
+        st.builds(Collisions, LINES, *[st.lists(NUMBERS, min_size=2, max_size=2)] * 3),
+    ),
 )
+
+PROTECTION = asdict(protection_score(0.1).curves.protection)
+RENEWAL, COLLISIONS = PROTECTION["renewal"], PROTECTION["collisions"]
 
 ROW = results("trained", 0.8, privacy={"gender": {"attack_accuracy": 0.5}})
 
@@ -172,6 +194,21 @@ def test_privacy_of_a_benchmark(tmp_path: Path) -> None:
     assert repr(read_results(path)) == repr(row)
 
 
+def test_curves_of_what_measures_privacy_only(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    row = replace(ROW, scores={"toy": protection_score(0.1, collision_error=math.nan)})
+    write_results(path, row)
+    assert list(json.loads(path.read_text())["curves"]) == ["toy"]
+    assert repr(read_results(path)) == repr(row)
+
+
+def test_a_row_that_has_no_privacy_to_measure() -> None:
+    rows = [replace(ROW, scores={"toy": BenchmarkScore({})}), replace(ROW, scores={"toy": protection_score(0.1)})]
+    assert benchmark_names(rows) == []
+    assert privacy_names(rows) == ["toy"]
+    assert benchmark_names(rows[:1]) == ["toy"]
+
+
 def test_names_of_several_results() -> None:
     other = replace(ROW, scores={"new": BenchmarkScore({}), "lfw": BenchmarkScore({})})
     assert benchmark_names([ROW, other]) == ["new", "lfw", "cfp_fp", "ijbc"]
@@ -209,6 +246,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         (
             {"curves": {"lfw": {"projection": {"decision": [0.5], "component": [1], "attribute": []}}}},
             "curves.lfw.projection: expected three lists of the same length",
+        ),
+        (
+            {"curves": {"lfw": {"protection": PROTECTION | {"renewal": RENEWAL | {"renewed": [1]}}}}},
+            "curves.lfw.protection: expected one edge more than there are counts",
+        ),
+        (
+            {"curves": {"lfw": {"protection": PROTECTION | {"collisions": COLLISIONS | {"code": []}}}}},
+            "curves.lfw.protection.collisions: expected lists of the same length",
         ),
         ({"curves": {"lfw": {"false_matches": [{"first": 0}]}}}, r"false_matches\.0\.second: Field required"),
     ],

@@ -78,6 +78,9 @@ def test_the_headline_of_searches() -> None:
         ("eer", "EER"),
         ("bacc_svm", "gender guessed by linear SVM"),
         ("bacc_cross@lfw", "gender guessed by attackers from lfw"),
+        ("dsys_identifier", "linked (D_sys), templates alone"),
+        ("accepted_fresh@1e-3", "rebuilt faces accepted elsewhere @ 1e-3"),
+        ("records_cos@4", "cosine rebuilt by number of codes: 4"),
         ("fmr_cross@1e-2", "fmr cross@1e-2"),
     ],
 )
@@ -103,6 +106,11 @@ def test_titles(name: str, title: str) -> None:
         ("suppression_rate", 0.9, None, "90.00"),
         ("pic", -4.756, None, "-4.76"),
         ("in_domain", 1.0, None, "yes"),
+        ("renewed_passes", 0.0, None, "no"),
+        ("dsys_lut_shared_relabelled", 0.99951, None, "1.000"),
+        ("records_cos@4", 0.9504, None, "0.950"),
+        ("accepted@1e-3", 0.123, None, "12.30"),
+        ("guess_bits", 17.0712, None, "17.1"),
         ("accuracy", 0.5, (math.nan, math.nan), "50.00"),
     ],
 )

@@ -9,14 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support_codes import codes_of
 
 from src.datamodules.template_sets import ImageFiles, TemplatePairs, TemplateSearch, TemplateSet
+from src.errors import UserError
+from src.eval.code_pooling import pool_codes
 from src.eval.collector import Collected
-from src.eval.ijb import FARS, search_templates, verify_templates
+from src.eval.ijb import FARS, score_pairs, search_templates, verify_templates
 from src.eval.kfold import fold_accuracy
+from src.eval.matching import ProtectedMatcher, SymbolMatcher
+from src.eval.operating_points import roc_curve
 from src.eval.template_benchmark import TemplateBenchmark
 from src.eval.template_pooling import pool_templates
-from src.eval.verification import squared_distances
+from src.eval.unit_vectors import squared_distances
 
 SUBJECTS, PER_SUBJECT, IMAGES = 40, 4, 6  # templates of a subject, images of a template
 TEMPLATES = SUBJECTS * PER_SUBJECT
@@ -220,6 +225,60 @@ def test_a_set_of_pairs_only_and_one_of_closed_searches_only() -> None:
     assert tuple(score.metrics) == closed.metric_names
     assert (score.curves.roc, score.curves.open_set) == (None, None)
     assert len(score.curves.cmc) == 20
+
+
+def collect_codes(benchmark: TemplateBenchmark) -> Collected:
+    codes = codes_of(torch.from_numpy(protocol().template // PER_SUBJECT), 0.2)
+    collector = benchmark.collector(8)
+    for index in torch.arange(len(codes["original"])).split(100):
+        collector.add(index, codes["original"][index], codes["flipped"][index] if benchmark.flip else None)
+    return collector.collect()
+
+
+def test_codes_are_pooled_compared_and_searched_for() -> None:
+    benchmark = TemplateBenchmark(lambda: protocol(folds=10))
+    collected = collect_codes(benchmark)
+    score = benchmark.score(collected, resamples=20, matcher=SymbolMatcher(8))
+    assert tuple(score.metrics) == tuple(name for name in benchmark.metric_names if "/" not in name)
+    toy = benchmark.templates
+    assert toy.pairs is not None
+    codes = codes_of(torch.from_numpy(toy.template // PER_SUBJECT), 0.2)
+    both = torch.cat([codes["original"], codes["flipped"]], dim=1).numpy()
+    _, pooled = pool_codes(both, toy.template, 8)
+    equal = (pooled[toy.pairs.first] == pooled[toy.pairs.second]).mean(axis=1)
+    curve = roc_curve(equal, toy.pairs.same)
+    assert score.metrics["eer"] == pytest.approx(curve.eer)
+    assert 0 < curve.eer < 0.2
+    folds = fold_accuracy(2 - 2 * equal, toy.pairs.same, 10, 2 * np.arange(0, 1.001, 0.001))
+    assert score.metrics["accuracy"] == folds.accuracies.mean()
+    for task, searches in zip(
+        toy.searches, search_templates(pooled, toy.searches, SymbolMatcher(8)).galleries, strict=True
+    ):
+        similarity = (pooled[task.probe][:, None] == pooled[task.gallery]).mean(axis=2)
+        mated = task.probe_subject[:, None] == task.gallery_subject
+        assert searches.mate[searches.mated] == pytest.approx(similarity[mated])
+        assert searches.rank[searches.mated].tolist() == [
+            1 + (similarity[i] > similarity[i, mated[i]]).sum() for i in np.flatnonzero(searches.mated)
+        ]
+    assert score.metrics["rank1"] > 0.5
+
+
+def test_protected_templates_score_the_same() -> None:
+    benchmark = TemplateBenchmark(lambda: protocol(folds=10), flip=False)
+    collected = collect_codes(benchmark)
+    assert collected["codes"].shape == (TEMPLATES, 64)
+    plain = benchmark.score(collected, matcher=SymbolMatcher(8))
+    assert benchmark.score(collected, matcher=ProtectedMatcher(8)) == plain
+    with pytest.raises(UserError, match="expected codes of uint8 with values below 8, found float32"):
+        benchmark.score(collect(benchmark), matcher=SymbolMatcher(8))
+
+
+def test_few_and_many_pairs_are_compared_alike() -> None:
+    pooled = collect_codes(TemplateBenchmark(protocol))["codes"].numpy()
+    first, second = (axis.ravel() for axis in np.meshgrid(np.arange(TEMPLATES), np.arange(TEMPLATES), indexing="ij"))
+    many = score_pairs(pooled, first, second, SymbolMatcher(8))
+    few = score_pairs(pooled, first[::37], second[::37], SymbolMatcher(8))
+    assert np.array_equal(few, many[::37])
 
 
 def test_the_fingerprint_follows_images_templates_size_and_combinations(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.errors import UserError
-from src.eval.verification import l2_normalise, squared_distances, verify
+from src.eval.unit_vectors import l2_normalise, squared_distances
+from src.eval.verification import verify
 
 
 def noisy_pairs(n_pairs: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

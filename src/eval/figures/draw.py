@@ -9,12 +9,20 @@ from pathlib import Path
 from src.eval.figures.canvas import Figure
 from src.eval.figures.curves import cmc_figure, det_figure, open_set_figure, roc_figure
 from src.eval.figures.projection import projection_figure
+from src.eval.figures.protection import collision_figure, inversion_figure, link_figure, renewal_figure
 from src.eval.figures.scores import accuracy_figure, score_figure
 from src.eval.figures.tradeoff import tradeoff_figure
 from src.eval.results import Results, benchmark_names, safe_name
 from src.eval.score import BenchmarkScore
 
 __all__ = ["benchmark_figures", "overview_figures", "privacy_figures"]
+
+_PROTECTION = (
+    (link_figure, "linking"),
+    (inversion_figure, "inversion"),
+    (renewal_figure, "renewal"),
+    (collision_figure, "collisions"),
+)
 
 
 def overview_figures(folder: Path, results: Sequence[Results]) -> list[Figure]:
@@ -52,7 +60,7 @@ def benchmark_figures(folder: Path, benchmark: str, results: Sequence[Results]) 
 
 
 def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) -> list[Figure]:
-    """Draw what shows the attacks on gender of one benchmark; what no row has is left out.
+    """Draw what shows the attacks on gender or on templates of one benchmark; what no row has is left out.
 
     Args:
         folder: Where the PNG files go.
@@ -63,6 +71,7 @@ def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) ->
     drawings = (
         (tradeoff_figure, "tradeoff", any(_has_point(score) for score in scores)),
         (projection_figure, "projection", any(s.curves.projection is not None for s in scores)),
+        *((draw, name, any(s.curves.protection is not None for s in scores)) for draw, name in _PROTECTION),
     )
     return [
         draw(folder / f"{name}_{safe_name(benchmark)}.png", benchmark, results)

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn import functional
 
 from src.errors import UserError
+from src.eval.embedding_matching import PairMatcher
 from src.models.suppression.noise import Seeded
 
 __all__ = ["PeMiu"]
@@ -43,12 +45,17 @@ class PeMiu(Seeded):
         order = torch.rand(blocks.shape[:2], generator=self.generator(embeddings)).argsort(1)
         return _reorder(blocks, order).flatten(1)
 
+    @property
+    def matcher(self) -> PairMatcher:
+        """See `Suppressor.matcher`."""
+        return PairMatcher(self.compare)
+
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """See `Suppressor.compare`; blocks of ``second`` are put beside those of ``first`` that they resemble."""
+        """Cosines [P] of templates [P, D], blocks of ``second`` being put beside those of ``first`` they resemble."""
         reference, probe = self._blocks(first), self._blocks(second)
         costs = torch.cdist(reference, probe).numpy()
         order = np.stack([linear_sum_assignment(cost)[1] for cost in costs])
-        return super().compare(first, _reorder(probe, torch.from_numpy(order)).flatten(1))
+        return functional.cosine_similarity(first, _reorder(probe, torch.from_numpy(order)).flatten(1)).clamp(-1, 1)
 
     def _blocks(self, templates: Tensor) -> Tensor:
         """[N, D] as [N, blocks, block size]."""

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from src.eval.matching import Matcher
 
 __all__ = ["Suppressor"]
 
@@ -56,6 +57,7 @@ class Suppressor(ABC):
     def transform(self, embeddings: Tensor) -> Tensor:
         """Templates float32 [N, D'], not normalised, of embeddings float32 [N, D] of unit length."""
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """Similarities of templates: cosines [P] in [-1, 1] of [P, D'] and [P, D']."""
-        return functional.cosine_similarity(first, second).clamp(-1, 1)
+    @property
+    def matcher(self) -> Matcher | None:
+        """What compares templates; None: their cosine."""
+        return None

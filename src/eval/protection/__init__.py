@@ -1,0 +1,1 @@
+"""What protected templates give away: linking, revoking, inverting and guessing them (DRH specification, section 8)."""

@@ -1,0 +1,182 @@
+"""What cancellable templates give away, measured on photographs of people (DRH specification, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.datamodules.evaluation_images import EvaluationImages
+from src.datamodules.identification_sets import IdentificationSet, read_class_folders
+from src.errors import UserError
+from src.eval.benchmark import fingerprint
+from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.protection.attacks import Attacks
+from src.eval.protection.faces import CodedFaces, ImagePairs, mated_pairs
+from src.eval.score import BenchmarkScore
+from src.eval.scoring import Evaluated
+
+if TYPE_CHECKING:
+    from src.eval.matching import Matcher
+
+__all__ = ["ProtectionBenchmark", "class_folders"]
+
+Progress = Callable[[str], None] | None
+
+
+class ProtectionBenchmark:
+    """Attacks on the templates of codes: linking, renewing, inverting and guessing them.
+
+    Nobody is verified or searched for: other benchmarks do that. Of embeddings that no codes are made of, and where the
+    embeddings before hashing are not known, nothing is measured.
+
+    Args:
+        reader: Reads the collection.
+        size: Side of the images that the network takes, in pixels.
+        people: At most so many people are attacked, drawn at random from those with several images.
+        images: At most so many images of each, the first ones.
+        attacks: What is done to them.
+
+    Raises:
+        UserError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        reader: Callable[[], IdentificationSet],
+        size: int = 112,
+        people: int = 200,
+        images: int = 10,
+        attacks: Attacks | None = None,
+    ) -> None:
+        if min(people, images) < 2:
+            raise UserError(f"expected two people and two images of each or more, found people={people}, {images=}")
+        self.reader = reader
+        self.size = size
+        self.people = people
+        self.images_per_person = images
+        self.attacks = Attacks() if attacks is None else attacks
+
+    @cached_property
+    def faces(self) -> IdentificationSet:
+        """The images that are attacked; they are decoded one by one later."""
+        everyone = self.reader()
+        chosen = _choose(everyone.labels, self.people, self.images_per_person, self.attacks.seed)
+        return IdentificationSet(everyone.name, [everyone.images[i] for i in chosen], everyone.labels[chosen])
+
+    @cached_property
+    def pairs(self) -> ImagePairs:
+        """All pairs of images of one person."""
+        try:
+            return mated_pairs(self.faces.labels)
+        except UserError as error:
+            raise UserError(f"{self.faces.name}: {error}") from error
+
+    def check(self) -> None:
+        """List the images, so that mistakes show before long work.
+
+        Raises:
+            UserError: There are no images, landmarks of some are missing, or there are too few people or images.
+        """
+        _ = self.pairs
+
+    def images(self) -> EvaluationImages:
+        """The images to embed."""
+        return EvaluationImages(self.faces.images, self.size)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the images as they reach the network."""
+        return fingerprint(self.size, self.faces.fingerprint)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the metrics that `privacy` gives where there are codes."""
+        return self.attacks.metric_names
+
+    @property
+    def needs_mirror_images(self) -> bool:
+        """Mirror images are not enrolled."""
+        return False
+
+    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
+        """Collector of the embeddings, or of codes with ``alphabet`` symbols, of one extraction."""
+        return EmbeddingCollector(len(self.faces.images), self.faces.name, alphabet=alphabet)
+
+    def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
+        """Nothing: how well templates serve their purpose is for other benchmarks to say.
+
+        Raises:
+            UserError: There is not one embedding or code for each image.
+        """
+        found, expected = len(collected["original"]), len(self.faces.images)
+        if found != expected:
+            raise UserError(
+                f"{self.faces.name}: {found} embeddings for {expected} images; "
+                "validate on all batches (trainer.limit_val_batches=1.0)"
+            )
+        return BenchmarkScore({})
+
+    def privacy(
+        self,
+        name: str,
+        benchmarks: Mapping[str, Any],
+        evaluated: Evaluated,
+        *,
+        unprotected: Evaluated | None = None,
+        resamples: int = 0,
+        on_progress: Progress = None,
+    ) -> BenchmarkScore:
+        """Attack the codes, see `src.eval.scoring.PrivacyBenchmark`.
+
+        Returns:
+            The score of ``evaluated`` with the privacy metrics `metric_names` and what a report draws of them;
+            unchanged where there are no codes, or the embeddings they were made of are not known.
+        """
+        score = evaluated.scores[name]
+        if evaluated.rank_hash is None or unprotected is None:
+            return score
+        faces = CodedFaces(
+            unprotected.collected[name]["original"].float(),
+            evaluated.collected[name]["original"].numpy(),
+            self.faces.labels,
+            evaluated.rank_hash,
+        )
+        tell = None if on_progress is None else lambda what: on_progress(f"{name}: {what}")
+        findings = self.attacks.run(faces, self.pairs, tell)
+        return replace(score, privacy=findings.metrics, curves=replace(score.curves, protection=findings.curves))
+
+
+def class_folders(
+    root: Path | str,
+    size: int,
+    landmarks: str | None = "landmarks.csv",
+    people: int = 200,
+    images: int = 10,
+    attacks: Attacks | None = None,
+) -> ProtectionBenchmark:
+    """Attacks on templates of photographs in one folder per person.
+
+    Args:
+        root: Folder with, at any depth, ``<person>/<image>.jpg``.
+        size: Side of the images that the network takes, in pixels.
+        landmarks: CSV file in ``root`` to align the photographs by, used if it exists; None to crop by position.
+        people: See `ProtectionBenchmark`.
+        images: See `ProtectionBenchmark`.
+        attacks: See `ProtectionBenchmark`.
+    """
+    reader = partial(read_class_folders, root, name=Path(root).name, landmarks=landmarks)
+    return ProtectionBenchmark(reader, size, people, images, attacks)
+
+
+def _choose(labels: NDArray[np.int64], people: int, images: int, seed: int) -> list[int]:
+    """Numbers of the first ``images`` of each of ``people`` who have several, ascending."""
+    names, counts = np.unique(labels, return_counts=True)
+    several = names[counts > 1]
+    chosen = np.random.default_rng(seed).choice(several, min(people, len(several)), replace=False)
+    return sorted(i for name in chosen for i in np.flatnonzero(labels == name)[:images].tolist())

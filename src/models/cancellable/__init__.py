@@ -1,0 +1,1 @@
+"""Cancellable galleries: ciphered templates and their identifiers, in two stores."""

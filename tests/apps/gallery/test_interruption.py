@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from src.apps.gallery.interruption import deferred_stop, stops_cleanly
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_waits_until_it_is_asked_for(signum: signal.Signals) -> None:
+    handler = signal.getsignal(signum)
+    with deferred_stop() as stop:
+        assert not stop
+        os.kill(os.getpid(), signum)
+        assert stop
+    assert signal.getsignal(signum) is handler
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_stop():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_says_what_became_of_the_work(signum: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = signal.getsignal(signum)
+    with pytest.raises(SystemExit, match="130"), stops_cleanly("Nothing was written."):
+        os.kill(os.getpid(), signum)
+    assert capsys.readouterr().err == "Stopped. Nothing was written.\n"
+    assert signal.getsignal(signum) is handler
