@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.apps.finished_run import read_run
-from src.apps.sweep_report import is_sweep, report_sweep
+from src.apps.sweep_report import columns_of, is_sweep, report_sweep
 from src.errors import UserError
 from src.eval.report import write_report
 from src.eval.table import print_results
@@ -26,7 +26,7 @@ def run(runs: Sequence[str], out: str | None) -> None:
         UserError: A folder is missing, holds no results, or holds results that cannot be read.
     """
     if len(runs) == 1 and is_sweep(Path(runs[0])):
-        report_sweep(Path(runs[0]))
+        report_sweep(Path(runs[0]), columns_of(Path(runs[0])))
         return
     read = [read_run(Path(folder)) for folder in runs]
     if not read:

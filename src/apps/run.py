@@ -75,7 +75,10 @@ def build_datamodule(config: DictConfig) -> FaceDataModule:
     Raises:
         UserError: Files are missing or unreadable; raised before any long work but the rendering.
     """
-    datamodule: FaceDataModule = instantiate(config.datamodule, benchmarks=instantiate(config.benchmark))
+    # An experiment may set keys of a benchmark that is not among the chosen ones.
+    chosen = {name: node for name, node in config.benchmark.items() if "_target_" in node}
+    benchmarks = {name: instantiate(node) for name, node in chosen.items()}
+    datamodule: FaceDataModule = instantiate(config.datamodule, benchmarks=benchmarks)
     datamodule.prepare_data()
     for name, benchmark in datamodule.benchmarks.items():
         try:

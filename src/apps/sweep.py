@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ class SweepReport(Callback):
     """Ends a multirun with one table of its jobs, see `src.apps.sweep_report.report_sweep`; a single run is left alone.
 
     The exit status of the process is 1 if a job failed.
+
+    Args:
+        columns: See there.
     """
+
+    def __init__(self, columns: Mapping[str, str] | None = None) -> None:
+        self._columns = columns
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """Close the job's W&B run: the next job of this process would be logged to it."""
@@ -44,7 +50,7 @@ class SweepReport(Callback):
         from src.apps.sweep_report import report_sweep
 
         with user_errors():
-            is_complete = report_sweep(Path(config.hydra.sweep.dir))
+            is_complete = report_sweep(Path(config.hydra.sweep.dir), self._columns)
         if not is_complete:
             raise SystemExit(1)
 

@@ -24,8 +24,9 @@ from src.eval.table import summary_table
 from src.eval.text_table import TextTable, print_table
 from src.files import atomic_write
 
-__all__ = ["Job", "is_sweep", "read_jobs", "report_sweep", "sweep_table"]
+__all__ = ["Job", "columns_of", "is_sweep", "read_jobs", "report_sweep", "sweep_table"]
 
+MULTIRUN = "multirun.yaml"
 TABLE = "sweep.csv"
 _PRIVACY = {"eer": "EER", "bacc": "guessed", "pic": "PIC"}
 
@@ -51,14 +52,21 @@ class Job:
 
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a multirun."""
-    return (folder / "multirun.yaml").is_file()
+    return (folder / MULTIRUN).is_file()
 
 
-def report_sweep(folder: Path) -> bool:
+def columns_of(folder: Path) -> Mapping[str, str] | None:
+    """The columns that a multirun was started with, see `report_sweep`; None if it named none."""
+    return OmegaConf.select(OmegaConf.load(folder / MULTIRUN), "hydra.callbacks.sweep_report.columns")
+
+
+def report_sweep(folder: Path, columns: Mapping[str, str] | None = None) -> bool:
     """Print the table of a multirun, name the jobs that failed, and write ``sweep.csv`` and the report page.
 
     Args:
         folder: Of the multirun.
+        columns: Of the table: by title the metric, as ``BENCHMARK/METRIC`` of the run's result or, of another row of
+            the run, ``ROW: BENCHMARK/METRIC``. None: the headline metrics.
 
     Returns:
         Whether all jobs have results.
@@ -71,8 +79,8 @@ def report_sweep(folder: Path) -> bool:
     if runs:
         results = [replace(run.rows[-1], label=run.label) for run in runs]
         fronts = {name: pareto_front(results, name) for name in gender_names(results)}
-        print_table(sweep_table(results, fronts))
-        _write_csv(folder / TABLE, jobs, fronts)
+        print_table(chosen_table(runs, columns) if columns else sweep_table(results, fronts))
+        _write_csv(folder / TABLE, jobs, fronts, columns or {})
         report = write_report(folder / "report" / "index.html", runs, folder / "figures")
         print(f"Table: {folder / TABLE}\nReport: {report.page}")
     failed = [job for job in jobs if job.run is None]
@@ -131,6 +139,34 @@ def sweep_table(results: Sequence[Results], fronts: Mapping[str, Sequence[str]])
     )
 
 
+def chosen_table(runs: Sequence[Run], columns: Mapping[str, str]) -> TextTable:
+    """Some metrics of each run; a dash where it lacks one.
+
+    Args:
+        runs: Rows.
+        columns: See `report_sweep`.
+    """
+    return TextTable(
+        "Rates in %",
+        list(columns),
+        [(run.label, [_metric_text(run, path) for path in columns.values()]) for run in runs],
+    )
+
+
+def _metric_text(run: Run, path: str) -> str:
+    metric = path.rpartition("/")[2]
+    return format_metric(metric, _metric(run, path))
+
+
+def _metric(run: Run, path: str) -> float:
+    """The metric that a column names, NaN where the run lacks it."""
+    label, _, name = path.rpartition(": ")
+    benchmark, _, metric = name.partition("/")
+    rows = [row for row in run.rows if row.label == label] if label else run.rows[-1:]
+    values = [row.metrics.get(benchmark, {}) | row.privacy.get(benchmark, {}) for row in rows]
+    return values[0].get(metric, math.nan) if values else math.nan
+
+
 def _privacy(row: Results, benchmark: str, is_on_front: bool) -> list[str]:
     values = row.metrics.get(benchmark, {}) | row.privacy.get(benchmark, {})
     texts = [format_metric(metric, values.get(metric, math.nan)) for metric in _PRIVACY]
@@ -174,21 +210,24 @@ def _measured(row: Results) -> tuple[object, ...]:
     return row.label, str(row.metrics), str({name: dict(metrics) for name, metrics in row.privacy.items()})
 
 
-def _write_csv(path: Path, jobs: Sequence[Job], fronts: Mapping[str, Sequence[str]]) -> None:
-    """A line for each job: its folder, what it sets, whether it is on the fronts, and all its metrics."""
-    lines = [_line(job, fronts) for job in jobs]
-    columns = dict.fromkeys(column for line in lines for column in line)
+def _write_csv(
+    path: Path, jobs: Sequence[Job], fronts: Mapping[str, Sequence[str]], columns: Mapping[str, str]
+) -> None:
+    """A line for each job: its folder, what it sets, whether it is on the fronts, the columns and all its metrics."""
+    lines = [_line(job, fronts, columns) for job in jobs]
+    names = dict.fromkeys(name for line in lines for name in line)
     with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
 
 
-def _line(job: Job, fronts: Mapping[str, Sequence[str]]) -> dict[str, object]:
+def _line(job: Job, fronts: Mapping[str, Sequence[str]], columns: Mapping[str, str]) -> dict[str, object]:
     line: dict[str, object] = {"job": job.folder.name, **job.swept, "failure": job.failure}
     if job.run is not None:
         row = job.run.rows[-1]
         line |= {f"{name}/pareto_front": int(job.label in front) for name, front in fronts.items()}
+        line |= {title: _metric(job.run, path) for title, path in columns.items()}
         for name, metrics in [*row.metrics.items(), *row.privacy.items()]:
             line |= {f"{name}/{metric}": value for metric, value in metrics.items()}
     return line

@@ -42,7 +42,7 @@ class IdentificationSet:
 
 
 def read_class_folders(
-    root: Path | str, *, name: str, landmarks: str | None = "landmarks.csv", levels: int = 1
+    root: Path | str, *, name: str, landmarks: str | None = "landmarks.csv", levels: int = 1, folder: str = "."
 ) -> IdentificationSet:
     """Read photographs that lie in a folder named after the person, sorted by folder and file name.
 
@@ -54,12 +54,14 @@ def read_class_folders(
         landmarks: CSV file in the root, used if it exists; None to crop by position.
         levels: Folders that an image is in from its person's on: 2 for ``<person>/<video>/<frame>.jpg``. Images in
             fewer folders belong to nobody.
+        folder: Of the root; photographs outside are left out.
 
     Raises:
         UserError: There are no such images, two of them have the same name, or landmarks are missing.
     """
     root = Path(root)
-    parts = (file.rpartition(".")[0].split("/") for file in list_images(root) if file.count("/") >= levels)
+    depth = len(Path(folder).parts) + levels
+    parts = (file.rpartition(".")[0].split("/") for file in list_images(root, folder) if file.count("/") >= depth)
     files = sorted("/".join(part[-levels - 1 :]) for part in parts)
     if not files:
         form = "/".join(["<person>", *["<folder>"] * (levels - 1), "<image>.jpg"])

@@ -58,6 +58,8 @@ class IdentificationBenchmark:
         flip: What is compared, see `src.eval.benchmark.VerificationBenchmark`.
         minimum_images: From how many images on a person is enrolled.
         gallery_images: How many of them are.
+        enrolled: At most so many people are, the first; None for everyone who can be. The images of all others are
+            searched for in vain.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class IdentificationBenchmark:
         flip: Flip = "sum",
         minimum_images: int = 4,
         gallery_images: int = 3,
+        enrolled: int | None = None,
     ) -> None:
         check_choice("flip", flip, get_args(Flip))
         self.reader = reader
@@ -74,6 +77,7 @@ class IdentificationBenchmark:
         self.flip = flip
         self.minimum_images = minimum_images
         self.gallery_images = gallery_images
+        self.enrolled = enrolled
 
     @cached_property
     def faces(self) -> IdentificationSet:
@@ -83,7 +87,7 @@ class IdentificationBenchmark:
     @cached_property
     def split(self) -> IdentificationSplit:
         """Who is enrolled and who searches."""
-        return split_by_count(self.faces.labels, self.minimum_images, self.gallery_images)
+        return split_by_count(self.faces.labels, self.minimum_images, self.gallery_images, self.enrolled)
 
     def check(self) -> None:
         """List the images, so that mistakes show before long work.
@@ -255,6 +259,8 @@ def class_folders(
     flip: Flip = "sum",
     minimum_images: int = 4,
     gallery_images: int = 3,
+    enrolled: int | None = None,
+    folder: str = ".",
     landmarks: str | None = "landmarks.csv",
 ) -> IdentificationBenchmark:
     """Identification in photographs in one folder per person, as LFW's are.
@@ -265,7 +271,9 @@ def class_folders(
         flip: See `IdentificationBenchmark`.
         minimum_images: From how many images on a person is enrolled.
         gallery_images: How many of them are.
+        enrolled: See `IdentificationBenchmark`.
+        folder: Of the root, whose photographs these are.
         landmarks: CSV file in ``root`` to align the photographs by, used if it exists; None to crop by position.
     """
-    reader = partial(read_class_folders, root, name=Path(root).name, landmarks=landmarks)
-    return IdentificationBenchmark(reader, size, flip, minimum_images, gallery_images)
+    reader = partial(read_class_folders, root, name=Path(root).name, landmarks=landmarks, folder=folder)
+    return IdentificationBenchmark(reader, size, flip, minimum_images, gallery_images, enrolled)

@@ -36,7 +36,7 @@ class IdentificationSplit:
 
 
 def split_by_count(
-    labels: Sequence[int] | Integers, minimum_images: int = 4, gallery_images: int = 3
+    labels: Sequence[int] | Integers, minimum_images: int = 4, gallery_images: int = 3, enrolled: int | None = None
 ) -> IdentificationSplit:
     """Enrol the first images of everyone who has enough of them.
 
@@ -47,6 +47,7 @@ def split_by_count(
         labels: [N] identity of each image; images of one identity count in the order given.
         minimum_images: From how many images on a person is enrolled.
         gallery_images: How many of them are.
+        enrolled: At most so many people are, those with the smallest labels; None for everyone who can be.
 
     Returns:
         The split; nobody need be left over, so that there may be no non-mated probes.
@@ -60,15 +61,18 @@ def split_by_count(
             "so that everyone enrolled has an image left to search for"
         )
     _, identity, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    if (enrolled := np.count_nonzero(counts >= minimum_images)) < 2:
+    if enrolled is not None and enrolled < 2:
+        raise UserError(f"enrolled={enrolled}: a gallery needs two people")
+    has_enough = counts >= minimum_images
+    if (found := np.count_nonzero(has_enough)) < 2:
         raise UserError(
-            f"{enrolled} of {len(counts)} people have {minimum_images} images or more, but a gallery needs two; "
+            f"{found} of {len(counts)} people have {minimum_images} images or more, but a gallery needs two; "
             "lower minimum_images and gallery_images"
         )
     order = np.argsort(identity, kind="stable")
     number = np.empty(len(identity), np.int64)  # of an image among those of its identity
     number[order] = np.arange(len(identity)) - (np.cumsum(counts) - counts)[identity[order]]
-    known = counts[identity] >= minimum_images
+    known = (has_enough & (np.cumsum(has_enough) <= (enrolled or len(counts))))[identity]
     return IdentificationSplit(
         gallery=np.flatnonzero(known & (number < gallery_images)),
         mated=np.flatnonzero(known & (number >= gallery_images)),

@@ -12,12 +12,12 @@ DASH = "—"
 _PERCENT = (
     *("accuracy", "eer", "val", "val_std", "tar", "vr", "rank", "map", "tpir", "dir"),
     *("bacc", "attack_accuracy", "leakage", "suppression_rate"),
-    *("accepted", "accepted_fresh", "renewed_equal", "linear_match", "linear_match_fresh"),
+    *("accepted", "accepted_fresh", "genuine_fresh", "renewed_equal", "linear_match", "linear_match_fresh"),
     *("gradient_match", "gradient_match_fresh", "threshold_far", "threshold_eer"),
 )
 _PERCENT_OF = ("accuracy_", "eer_", "tar_", "fmr_", "fnmr_", "bacc_")
 _FALSE_RATES = ("far", "val_far")
-_COUNTS = ("unaligned",)
+_COUNTS = ("unaligned", "template_bytes")
 _FLAGS = ("in_domain", "renewed_passes")
 _BITS = ("guess_bits", "guess_bits_entropy", "guess_bits_freedom", "false_accept_bits", "false_accept_bits_eer")
 _RELATIVE = ("pic", "pic_folds", "pic_regularised", "privacy_gain", "identity_loss")
@@ -31,6 +31,7 @@ _TITLES = {
     "bacc_cross": "gender guessed by attackers from",
     "accepted": "rebuilt faces accepted @",
     "accepted_fresh": "rebuilt faces accepted elsewhere @",
+    "genuine_fresh": "true images accepted elsewhere @",
     "records_cos": "cosine rebuilt by number of codes:",
 }
 _NAMES = {
@@ -87,6 +88,7 @@ _NAMES = {
     "false_accept_bits": "bits of other faces at FAR 1e-3",
     "false_accept_bits_eer": "bits of other faces at EER",
     "collision_error": "error of the collision law",
+    "template_bytes": "bytes of a template",
 }
 
 

@@ -16,6 +16,7 @@ from src.ops.lookup_table import LookupTable
 
 __all__ = [
     "Activation",
+    "balance_of_positions",
     "balance_parity",
     "balance_soft",
     "lut_parity",
@@ -76,6 +77,17 @@ def balance_soft(probability: Tensor, code: Tensor) -> Tensor:
     """
     q = probability.shape[-1]
     return _off_centre(code.double(), q) + _unevenness(probability.double().mean((0, 1)))
+
+
+def balance_of_positions(probability: Tensor) -> Tensor:
+    """Make all symbols equally frequent at every position, so that no position tells the same of every face.
+
+    A mean over the positions, smallest, ``(q - 1) * ln(q)``, where all are even.
+
+    Args:
+        probability: Float [B, m, q].
+    """
+    return _unevenness(probability.double().mean(0)) / probability.shape[1]
 
 
 def balance_parity(code: Tensor, q: int) -> Tensor:

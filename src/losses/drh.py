@@ -9,14 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError, check_choice
-from src.losses.code_losses import balance_parity, balance_soft, lut_parity, lut_soft, quantization
+from src.losses.code_losses import (
+    balance_of_positions,
+    balance_parity,
+    balance_soft,
+    lut_parity,
+    lut_soft,
+    quantization,
+)
 from src.losses.triplet import LOSSES, Angle, hardest, pairwise_angle
 from src.ops.collectives import gather_over_processes, process_count
 from src.ops.soft_rank import SoftCode
 
-__all__ = ["BinLut", "DRHLoss", "DRHLossOutput", "hardest_angles"]
+__all__ = ["BalanceScope", "BinLut", "DRHLoss", "DRHLossOutput", "hardest_angles"]
 
 BinLut = Literal["tanh", "sigmoid", "none"]
+BalanceScope = Literal["code", "position"]
 
 _FIXED_ROWS = 8
 """Of the table that the reference takes for the sigmoid."""
@@ -68,11 +76,13 @@ class DRHLoss(nn.Module):
         balance: Whether the balance loss counts.
         w_balance: Its weight.
         balance_grad: Compute it so that it has a gradient; else as the reference.
+        balance_scope: What is to be even: the symbols of all positions together, and the mean of every code
+            (``"code"``), or the symbols at every position (``"position"``), which keeps short codes from collapsing.
         center_codes: Compare codes less the middle of the alphabet, so that angles are not all below a right angle.
         gather_embeddings: Compare the codes of all processes; else each process has its own pairs and triplets.
 
     Raises:
-        UserError: There is no such loss, angle or activation.
+        UserError: There is no such loss, angle, activation or scope, or the reference lacks it.
     """
 
     def __init__(
@@ -92,6 +102,7 @@ class DRHLoss(nn.Module):
         balance: bool = True,
         w_balance: float = 1.0,
         balance_grad: bool = True,
+        balance_scope: BalanceScope = "code",
         center_codes: bool = False,
         gather_embeddings: bool = False,
     ) -> None:
@@ -99,6 +110,9 @@ class DRHLoss(nn.Module):
         check_choice("loss.name", name, list(LOSSES))
         check_choice("loss.angle", angle, get_args(Angle))
         check_choice("loss.bin_lut", bin_lut, get_args(BinLut))
+        check_choice("loss.balance_scope", balance_scope, get_args(BalanceScope))
+        if balance_scope == "position" and not balance_grad:
+            raise UserError("loss.balance_scope=position: the reference has no such loss; set loss.balance_grad=true")
         self._compare = LOSSES[name]
         known = inspect.signature(self._compare).parameters
         options = {"margin": margin, "scale": scale, "minimize_dist": minimize_dist, "angle": angle}
@@ -112,6 +126,7 @@ class DRHLoss(nn.Module):
         self.bin_lut_parity = bin_lut_parity
         self.w_balance = w_balance if balance else 0.0
         self.balance_grad = balance_grad
+        self.balance_scope = balance_scope
         self.center_codes = center_codes
         self.gather_embeddings = gather_embeddings
 
@@ -145,8 +160,12 @@ class DRHLoss(nn.Module):
         parts = (total - without_gradient, pred, penalty, quanti, bits, balance)
         return DRHLossOutput(total, *(part.detach() for part in parts))
 
+    def compared(self, soft: SoftCode) -> Tensor:
+        """The codes float64 [B, m] whose angles or distances count."""
+        return soft.code - (soft.probability.shape[-1] - 1) / 2 if self.center_codes else soft.code
+
     def _pred(self, soft: SoftCode, label: Tensor) -> Tensor:
-        code = soft.code - (soft.probability.shape[-1] - 1) / 2 if self.center_codes else soft.code
+        code = self.compared(soft)
         options = dict(self._options)
         if self.gather_embeddings:
             code, label = gather_over_processes(code), gather_over_processes(label)
@@ -166,6 +185,8 @@ class DRHLoss(nn.Module):
         return q if self.bin_lut_parity and self.bin_lut == "sigmoid" else None
 
     def _balance(self, soft: SoftCode) -> Tensor:
+        if self.balance_scope == "position":
+            return balance_of_positions(soft.probability)
         if self.balance_grad:
             return balance_soft(soft.probability, soft.code)
         return balance_parity(soft.code, soft.probability.shape[-1])

@@ -122,7 +122,7 @@ class DRH(EmbeddingModule):
             network = self.backbone.backbone.to(self.trainer.strategy.root_device)
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
             features = frozen_features(
-                self.backbone.embed, fingerprint(network), datamodule, self.trainer, self._feature_cache
+                self.backbone.embed, f"raw {fingerprint(network)}", datamodule, self.trainer, self._feature_cache
             )
             datamodule.use_features(features)
 
@@ -137,7 +137,7 @@ class DRH(EmbeddingModule):
 
     def _log_output(self, output: DRHLossOutput, soft: SoftCode, label: Tensor) -> None:
         self.log("train/loss", output.total, prog_bar=True, batch_size=len(label))
-        positive, negative = hardest_angles(soft.code, label)
+        positive, negative = hardest_angles(self.loss.compared(soft), label)
         parts = {f"{name}_loss": value for name, value in output._asdict().items() if name != "total" and value != 0}
         values = {
             **parts,

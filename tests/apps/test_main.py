@@ -36,6 +36,25 @@ def test_usage_lists_the_apps() -> None:
     assert result.stdout == privface("--help").stdout
 
 
+@pytest.mark.parametrize("asked", [[], ["--help"], ["-h"]])
+def test_an_app_of_several_commands_lists_them(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["privface", "gallery", *asked])
+    main.main()
+    printed = capsys.readouterr().out
+    assert "privface gallery COMMAND --help" in printed
+    commands = [line.split()[1] for line in printed.splitlines() if line.startswith("gallery ")]
+    assert commands == ["audit", "enrol", "identify", "renew", "revoke", "stats"]
+    assert "faces" not in printed
+
+
+def test_help_of_a_command_shows_its_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["privface", "gallery", "audit", "--help"])
+    main.main()
+    assert "repair: false" in capsys.readouterr().out
+
+
 def composed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
     """What an app is called with."""
     calls: list[Any] = []
@@ -63,6 +82,14 @@ def test_bare_words_become_a_list(monkeypatch: pytest.MonkeyPatch, words: list[s
     assert (call["runs"], call["out"]) == (words, "there")
 
 
+def test_bare_words_and_flags_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = ["templates=t", "identifiers=i"]
+    assert composed(monkeypatch, "gallery", "revoke", "17", *stores, "23")["pid"] == ["17", "23"]
+    assert composed(monkeypatch, "gallery", "renew", "all", *stores)["pid"] == ["all"]
+    assert composed(monkeypatch, "gallery", "renew", *stores, "pid=17")["pid"] == 17
+    assert composed(monkeypatch, "gallery", "audit", *stores, "--repair")["repair"] is True
+
+
 def test_help_of_an_app_shows_its_keys() -> None:
     assert "out: ???" in privface("faces", "--help").stdout
 
@@ -71,6 +98,12 @@ def test_help_of_an_app_shows_its_keys() -> None:
     ("arguments", "message"),
     [
         (["fces"], "app=fces does not exist. Did you mean faces?"),
+        (["out=x"], "'out=x': expected a name after privface; privface --help lists them"),
+        (["gallery", "enrl"], "app=gallery/enrl does not exist. Did you mean gallery/enrol"),
+        (["gallery", "k=3"], "'k=3': expected a name after privface gallery; privface gallery --help lists them"),
+        (["gallery", "stats", "x"], "'x': expected KEY=VALUE; privface gallery stats --help lists the keys"),
+        (["gallery", "stats", "--all"], "--all: there is no such flag. Flags: none."),
+        (["gallery", "identify"], "no value for images, ckpt_path, templates, identifiers"),
         (["faces"], "no value for out"),
         (["faces", "out=x", "faces=smal"], "faces=smal does not exist. Did you mean small"),
         (["faces", "out=x", "faces.identitys=3"], "Did you mean faces.identities"),

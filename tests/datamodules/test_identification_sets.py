@@ -41,6 +41,13 @@ def test_more_folders_below_each_person(root: Path) -> None:
         read_class_folders(root, name="videos", levels=3)
 
 
+def test_people_of_one_folder(root: Path) -> None:
+    (root / "test/stray.jpg").write_bytes((root / "test/Bob/x.JPG").read_bytes())
+    faces = read_class_folders(root, name="people", folder="test")
+    assert faces.labels.tolist() == [0, 1]
+    assert [float(image.load(16).float().mean()) for image in faces.images] == pytest.approx([80, 120], abs=2)
+
+
 def test_landmarks_are_used_if_there(root: Path) -> None:
     files = ("train/Ann/Ann_0001.png", "train/Ann/Ann_0002.jpg", "test/Ann/Ann_0003.jpg", "test/Bob/x.JPG")
     rows = [",".join([file, *map(str, range(10))]) for file in files]

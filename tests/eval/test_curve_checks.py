@@ -19,7 +19,7 @@ def test_names_the_list_that_is_too_short() -> None:
     found = protection_score(0.1).curves.protection
     assert found is not None
     short = replace(found, linkability=[replace(found.linkability[0], mated=[1])])
-    with pytest.raises(ValueError, match="curves.toy.protection: expected one edge more than there are counts"):
+    with pytest.raises(ValueError, match=r"curves\.toy\.protection: expected one edge more than there are counts"):
         check_curves(ScoreCurves(protection=short), "curves.toy")
-    with pytest.raises(ValueError, match="curves.toy.roc: expected two lists of the same length"):
+    with pytest.raises(ValueError, match=r"curves\.toy\.roc: expected two lists of the same length"):
         check_curves(ScoreCurves(roc=([], [])), "curves.toy")

@@ -28,6 +28,15 @@ def test_first_images_are_enrolled_wherever_they_are() -> None:
     assert split.probes.tolist() == [4, 6, 5, 7]
 
 
+def test_at_most_so_many_people_are_enrolled() -> None:
+    split = split_by_count([5, 2, 5, 2, 2, 7, 5, 7], minimum_images=2, gallery_images=1, enrolled=2)
+    assert split.gallery.tolist() == [0, 1]
+    assert split.mated.tolist() == [2, 3, 4, 6]
+    assert split.non_mated.tolist() == [5, 7]
+    with pytest.raises(UserError, match="enrolled=1"):
+        split_by_count([5, 2, 5, 2], minimum_images=2, gallery_images=1, enrolled=1)
+
+
 @given(labels=st.lists(st.integers(0, 5), min_size=12, max_size=60), gallery_images=st.integers(1, 3))
 def test_every_image_has_one_part(labels: list[int], gallery_images: int) -> None:
     known = {label for label in labels if labels.count(label) > gallery_images}

@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.errors import UserError
-from src.losses.code_losses import balance_parity, balance_soft, lut_parity, lut_soft, quantization
+from src.losses.code_losses import (
+    balance_of_positions,
+    balance_parity,
+    balance_soft,
+    lut_parity,
+    lut_soft,
+    quantization,
+)
 
 LABEL = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
 
@@ -91,6 +98,15 @@ def test_even_symbols_are_the_smallest_balance() -> None:
     assert round(7 * math.log(8), 3) == 14.556
     for codes in (random_codes(), torch.zeros(8, 6, dtype=torch.int64)):
         assert float(balance_soft(one_hot(codes), codes.double())) > 7 * math.log(8) + 0.1
+
+
+def test_every_position_is_balanced_by_itself() -> None:
+    least = 7 * math.log(8)
+    rows = torch.stack([torch.arange(8).roll(shift) for shift in range(8)])
+    assert float(balance_of_positions(one_hot(rows))) == pytest.approx(least, abs=1e-5)
+    stuck = torch.arange(8).expand(8, 8)  # every face has the same code
+    assert float(balance_soft(one_hot(stuck), stuck.double())) == pytest.approx(least, abs=1e-5)
+    assert float(balance_of_positions(one_hot(stuck))) > least + 10
 
 
 @pytest.mark.parametrize("loss", ["bits", "balance"])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 
 from src.errors import UserError
+from src.losses.code_losses import balance_of_positions
 from src.losses.drh import DRHLoss, DRHLossOutput, hardest_angles
 from src.losses.triplet import LOSSES, batch_hard_arc_triplet, hardest, pairwise_angle
 from src.models.networks.rank_hash import RankHashLayer
@@ -43,6 +44,21 @@ def test_weights_and_switches() -> None:
     torch.testing.assert_close(off.total.detach(), off.pred)
     assert off.balance > 0  # told nevertheless
     assert off.bin == 0
+
+
+def test_balance_of_every_position() -> None:
+    output = evaluate(DRHLoss(balance_scope="position", w_balance=500.0), penalty=0.0)
+    expected = balance_of_positions(soft_argmax(logits(), Q, 1.0).probability)
+    torch.testing.assert_close(output.balance, expected.detach())
+    torch.testing.assert_close(output.learnable, output.total.detach())
+    with pytest.raises(UserError, match="balance_grad=true"):
+        DRHLoss(balance_scope="position", balance_grad=False)
+
+
+def test_centred_codes_are_compared() -> None:
+    soft = soft_argmax(logits(), Q, 1.0)
+    torch.testing.assert_close(DRHLoss(center_codes=True).compared(soft), soft.code - (Q - 1) / 2)
+    assert DRHLoss().compared(soft) is soft.code
 
 
 def test_as_the_reference_only_the_angular_loss_teaches() -> None:

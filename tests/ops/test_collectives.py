@@ -9,7 +9,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from src.losses.gender_angular import GenderAngularLoss
 from src.losses.heads import NormalizedSoftmaxHead
-from src.ops.collectives import sum_over_processes
+from src.ops.collectives import gather_over_processes, process_count, sum_over_processes
 
 BATCH, SIZE, CLASSES = 8, 6, 4
 
@@ -17,6 +17,8 @@ BATCH, SIZE, CLASSES = 8, 6, 4
 def test_one_process_keeps_its_tensor() -> None:
     share = torch.ones(3)
     assert sum_over_processes(share) is share
+    assert gather_over_processes(share) is share
+    assert process_count() == 1
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:

@@ -72,8 +72,7 @@ def run(
     """
     start = time.perf_counter()
     check_writable(Path(out))
-    people = PeopleTable(Path(out))
-    if len(people) and not CancellableGallery.exists(templates):
+    if len(PeopleTable(Path(out))) and not CancellableGallery.exists(templates):
         raise UserError(f"out={out}: is the table of another gallery, {templates} holds none yet; give another name")
     photographs, left_out = find_people(Path(images), named_by, None if label_map is None else Path(label_map))
     encoder = Encoder(Path(ckpt_path), device=device, batch_size=batch_size, max_bad_fraction=max_bad_fraction)
@@ -84,6 +83,7 @@ def run(
         explain_full_disk(templates, kept),
         _open(templates, identifiers, settings, encoder) as gallery,
     ):
+        people = PeopleTable(Path(out))  # only now nobody else writes it
         enrolment = Enrolment(gallery, people)
         missing = enrolment.missing(photographs)
         if not missing:

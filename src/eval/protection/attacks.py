@@ -20,6 +20,7 @@ from src.eval.protection.operating import operating_scores
 from src.eval.protection.renewal import RENEWAL_METRICS, renewal
 from src.eval.score import Linkability, ProtectionCurves
 from src.eval.unlinkability import RELIABLE, Integral
+from src.ops.code_bits import plane_words
 
 __all__ = ["Attacks", "Findings"]
 
@@ -82,7 +83,7 @@ class Attacks:
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that come of them."""
         names = (*link_metric_names(), *RENEWAL_METRICS, *inversion_metric_names(self.records))
-        return (*names, *GUESSING_METRICS, "collision_error")
+        return (*names, *GUESSING_METRICS, "collision_error", "template_bytes")
 
     def run(self, faces: CodedFaces, pairs: ImagePairs, tell: Callable[[str], None] | None = None) -> Findings:
         """Attack.
@@ -109,6 +110,7 @@ class Attacks:
         found = collisions(faces, codes, joined(mated, non_mated))
         metrics = link_metrics(linked) | renewed.metrics | inverted | guessing(faces, plain)
         metrics["collision_error"] = collision_error(found)
+        metrics["template_bytes"] = float(8 * plane_words(faces.codes.shape[1], faces.q.bit_length() - 1))
         return Findings(
             {name: metrics[name] for name in self.metric_names}, ProtectionCurves(linked, renewed.curves, found)
         )

@@ -155,6 +155,7 @@ class ProtectionBenchmark:
 def class_folders(
     root: Path | str,
     size: int,
+    folder: str = ".",
     landmarks: str | None = "landmarks.csv",
     people: int = 200,
     images: int = 10,
@@ -165,12 +166,13 @@ def class_folders(
     Args:
         root: Folder with, at any depth, ``<person>/<image>.jpg``.
         size: Side of the images that the network takes, in pixels.
+        folder: Of the root, whose photographs these are.
         landmarks: CSV file in ``root`` to align the photographs by, used if it exists; None to crop by position.
         people: See `ProtectionBenchmark`.
         images: See `ProtectionBenchmark`.
         attacks: See `ProtectionBenchmark`.
     """
-    reader = partial(read_class_folders, root, name=Path(root).name, landmarks=landmarks)
+    reader = partial(read_class_folders, root, name=Path(root).name, landmarks=landmarks, folder=folder)
     return ProtectionBenchmark(reader, size, people, images, attacks)
 
 

@@ -43,7 +43,8 @@ class InversionSettings:
 
 def inversion_metric_names(records: Sequence[int]) -> tuple[str, ...]:
     """Names of the metrics that `invert` gives."""
-    accepted = (f"{kind}@{rate}" for kind in ("accepted", "accepted_fresh") for rate in ("eer", _AT_FAR))
+    kinds = ("accepted", "accepted_fresh", "genuine_fresh")
+    accepted = (f"{kind}@{rate}" for kind in kinds for rate in ("eer", _AT_FAR))
     return (
         *(f"{attack}_{metric}" for attack in _ATTACKS for metric in ("cos", "match", "match_fresh")),
         *accepted,
@@ -73,9 +74,10 @@ def invert(
         By attack, ``cos`` to the true embedding, ``match`` of the codes, and ``match_fresh`` of codes by a projection
         that the attacker did not see. Of the gradient attack ``accepted``: share of rebuilt faces that pass for the
         template they were made of, and ``accepted_fresh``: for another image of the person in a system with another
-        projection, at the threshold of the equal error rate and of a false accept rate of 0.001. ``records_cos``: of
-        linear attacks on K codes by random projections. ``templates_cos``: mean absolute cosine where the attacker has
-        templates only. ``typical_cos``: mean cosine of a face and the mean face of all others, which needs no theft.
+        projection, at the threshold of the equal error rate and of a false accept rate of 0.001; ``genuine_fresh``:
+        share of true images that pass there. ``records_cos``: of linear attacks on K codes by random projections.
+        ``templates_cos``: mean absolute cosine where the attacker has templates only. ``typical_cos``: mean cosine of a
+        face and the mean face of all others, which needs no theft.
     """
     images = torch.from_numpy(faces.first_images[: settings.count])
     codes, truth = torch.from_numpy(faces.codes)[images], faces.embeddings[images]
@@ -96,7 +98,8 @@ def invert(
     everyone = fresh.codes(faces.embeddings)
     elsewhere = _matches(rebuilt["gradient"], everyone[_other_images(faces, images)], fresh)
     metrics |= _accepted("accepted", own, plain)
-    metrics |= _accepted("accepted_fresh", elsewhere, operating_scores(everyone.numpy(), mated, non_mated))
+    system = operating_scores(everyone.numpy(), mated, non_mated)
+    metrics |= _accepted("accepted_fresh", elsewhere, system) | _accepted("genuine_fresh", system.genuine, system)
     for number, guess in records_decode(faces, images, settings.records, settings.seed).items():
         metrics[f"records_cos@{number}"] = _cosine(guess, truth)
     templates = torch.from_numpy(faces.codes ^ identifiers(faces, settings.seed))[images]

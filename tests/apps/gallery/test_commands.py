@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def stop_while_enrolling(gallery: GalleryCommands, images: Path, signum: signal.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 def test_enrolment_that_was_stopped_goes_on(
     signum: signal.Signals, gallery: GalleryCommands, people: Path, tmp_path: Path
 ) -> None:
@@ -85,11 +84,9 @@ def test_enrolment_that_was_stopped_goes_on(
     assert found.keys() == gallery.pids().keys()
 
 
-def test_every_command_has_help() -> None:
-    for command in ("enrol", "identify", "renew", "revoke", "audit", "stats"):
-        config = (CONF / "app" / "gallery" / f"{command}.yaml").read_text()
-        described, usage = config.splitlines()[1:3]
-        assert described.startswith("# ")
-        assert usage.startswith(f"# privface gallery {command} ")
-    shown = subprocess.run(["privface", "gallery", "--help"], capture_output=True, text=True, check=False)
-    assert shown.returncode == 0
+@pytest.mark.parametrize("command", ["enrol", "identify", "renew", "revoke", "audit", "stats"])
+def test_help_says_what_a_command_does_and_how_it_is_typed(command: str) -> None:
+    described, usage = (CONF / "app" / "gallery" / f"{command}.yaml").read_text().splitlines()[1:3]
+    assert described.startswith("# ")
+    assert len(described) < 100
+    assert usage.startswith(f"# privface gallery {command} ")

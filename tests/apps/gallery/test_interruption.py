@@ -19,9 +19,13 @@ def test_a_stop_waits_until_it_is_asked_for(signum: signal.Signals) -> None:
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), deferred_stop():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+    def stop_twice() -> None:
+        with deferred_stop():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_twice()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -55,6 +55,7 @@ def test_short_codes_and_unlike_images_pass_less_often() -> None:
     metrics = inverted(faces)
     assert metrics["accepted@1e-3"] == 1
     assert metrics["accepted_fresh@1e-3"] < 0.5
+    assert metrics["genuine_fresh@1e-3"] < metrics["genuine_fresh@eer"] < 1
 
 
 def test_at_most_so_many_people_are_attacked(metrics: dict[str, float]) -> None:
