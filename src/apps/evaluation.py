@@ -26,6 +26,7 @@ from src.errors import UserError
 from src.eval.collector import Collected
 from src.eval.embedding_cache import EmbeddingCache
 from src.eval.embedding_files import check_embeddings, read_embeddings
+from src.eval.matching import SymbolMatcher
 from src.eval.results import Results
 from src.eval.scoring import score_benchmarks
 from src.models.embedding_module import EmbeddingModule
@@ -103,17 +104,19 @@ def _evaluate_files(config: DictConfig, trainer: L.Trainer, datamodule: FaceData
     folder = Path(config.embeddings)
     counts = {name: len(benchmark.images()) for name, benchmark in datamodule.benchmarks.items()}
     mirrored = [name for name, benchmark in datamodule.benchmarks.items() if benchmark.needs_mirror_images]
-    check_embeddings(folder, counts, mirrored)
-    collected = {name: _collect_file(folder, name, count, datamodule) for name, count in counts.items()}
-    scores = score_benchmarks(datamodule.benchmarks, collected, config.bootstrap)
+    alphabet: int | None = config.alphabet
+    check_embeddings(folder, counts, mirrored, alphabet)
+    collected = {name: _collect_file(folder, name, count, datamodule, alphabet) for name, count in counts.items()}
+    matcher = None if alphabet is None else SymbolMatcher(alphabet)
+    scores = score_benchmarks(datamodule.benchmarks, collected, config.bootstrap, matcher=matcher)
     return describe_results(config, trainer, scores, label=folder.name, checkpoint=folder, start=start)
 
 
-def _collect_file(folder: Path, name: str, count: int, datamodule: FaceDataModule) -> Collected:
-    collector = datamodule.benchmarks[name].collector()
+def _collect_file(folder: Path, name: str, count: int, datamodule: FaceDataModule, alphabet: int | None) -> Collected:
+    collector = datamodule.benchmarks[name].collector(alphabet)
     with image_progress() as progress:
         task = progress.add_task(f"reading {name}", total=count)
-        for index, original, flipped in read_embeddings(folder, name, count):
+        for index, original, flipped in read_embeddings(folder, name, count, alphabet):
             collector.add(index, original, flipped)
             progress.advance(task, len(index))
     return collector.collect()

@@ -160,6 +160,11 @@ def test_files_of_embeddings_give_the_numbers_of_the_network(root: Path, tmp_pat
     arguments = ("experiment=embeddings", f"embeddings={tmp_path}", "benchmark=[agedb_30]")
     from_file, _ = evaluate(root, "files", *arguments, common=())
     assert from_file["benchmarks"]["agedb_30"] == pytest.approx(results["benchmarks"]["agedb_30"], abs=1e-6)
+    for name in ("agedb_30", "agedb_30_flipped"):  # codes that tell nothing but the sign of every value
+        np.save(tmp_path / f"{name}.npy", (np.load(tmp_path / f"{name}.npy") > 0).astype(np.uint8))
+    codes, _ = evaluate(root, "codes", *arguments, "alphabet=2", common=())
+    assert abs(codes["benchmarks"]["agedb_30"]["eer"] - from_file["benchmarks"]["agedb_30"]["eer"]) < 0.15
+    assert "embedding_norm" not in codes["benchmarks"]["agedb_30"]
 
 
 @pytest.mark.slow

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from support_results import results
 
 from src.apps.report import run
 from src.apps.sweep import FAILURE
-from src.apps.sweep_report import is_sweep, read_jobs, report_sweep
+from src.apps.sweep_report import columns_of, is_sweep, read_jobs, report_sweep
 from src.errors import UserError
 from src.eval.results import Results, write_run_results
 
@@ -111,6 +112,25 @@ def test_without_privacy_there_is_no_front(tmp_path: Path, capsys: pytest.Captur
     output = capsys.readouterr().out
     assert "Pareto" not in output
     assert "untrained" not in output, "rows that differ between the jobs are left out"
+
+
+def test_columns_may_be_chosen_of_any_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = {
+        f"seed={seed}": [protected("untrained", 0.1, seed / 10, 0.9), protected("last", 0.8, 0.02, 0.5)]
+        for seed in (1, 2)
+    }
+    folder = sweep(tmp_path / "sweep", jobs)
+    columns = {"EER": "lfw/eer", "random EER": "untrained: lfw/eer", "guessed": "lfw/bacc", "none": "toy/eer"}
+    OmegaConf.save({"hydra": {"callbacks": {"sweep_report": {"columns": columns}}}}, folder / "multirun.yaml")
+    assert columns_of(folder) == columns
+    assert report_sweep(folder, columns_of(folder))
+    cells = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in cells] == [
+        ["seed=1", "2.00", "10.00", "50.00", "—"],
+        ["seed=2", "2.00", "20.00", "50.00", "—"],
+    ]
+    with open(folder / "sweep.csv", newline="") as file:
+        assert [line["random EER"] for line in csv.DictReader(file)] == ["0.1", "0.2"]
 
 
 def test_nothing_finished_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
