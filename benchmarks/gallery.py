@@ -92,7 +92,7 @@ def plain_identify(folder: Path) -> Measured:
             *((part.rows[np.arange(len(part))], snapshot._identifiers.rows[places]) for part, places in parts),
             strict=True,
         )
-    queries = gallery._words(next(_codes(PROBES)))
+    queries = gallery.parameters.to_words(next(_codes(PROBES)), gallery._table)
     templates, identifiers = np.concatenate(ciphered), np.concatenate(keys)
     with measured.step("loop"):
         measured.result = np.stack([_nearest(templates, identifiers, query) for query in queries[:PLAIN_PROBES]])

@@ -28,7 +28,7 @@ PACKAGE = str(Path("src", "models", "cancellable"))
 PARAMETERS = Parameters(network="test", m=96, q=8, bits=3, threshold=0.6)
 MENDABLE = {"leftover file", "identifier without template"}
 POINTS_PER_GALLERY = 40
-LINES, SECONDS = 4000, 0.12
+LINES, SECONDS = 4000, 0.2
 """Within how many lines of the package, or how much time, the writer is killed: about as much as its calls take."""
 
 
@@ -75,7 +75,7 @@ class Truth:
             "renew": False,
         }[call.name]
         if happened:
-            owners = gallery.identify(call.codes, 1).pids[:, 0].tolist() if call.name == "enrol" else call.pids
+            owners = call.pids or gallery.identify(call.codes, 1).pids[:, 0].tolist()
             self.done(call, owners)
         return "did it all" if happened else "renewed or did not" if call.name == "renew" else "did nothing"
 
@@ -86,9 +86,8 @@ class Truth:
         owners = [pid for pid, codes in self.codes.items() for _ in codes]
         for metric in ("symbols", "bits"):
             if owners:
-                matches = gallery.identify(
-                    np.stack([c for codes in self.codes.values() for c in codes]), 2, None, metric
-                )
+                codes = np.stack([code for codes in self.codes.values() for code in codes])
+                matches = gallery.identify(codes, 2, PARAMETERS.threshold, metric)
                 assert matches.pids[:, 0].tolist() == owners
                 assert not matches.distances[:, 0].any()
                 assert matches.skipped == 0
@@ -130,7 +129,7 @@ def one_point(
     templates: Path, identifiers: Path, truth: Truth, rng: random.Random, report: Callable[[str, str], None]
 ) -> None:
     """Interrupt some calls, then check."""
-    calls = plan(truth, rng)
+    calls = plan(truth, rng, templates, identifiers)
     kind = rng.choice(["killed at a line", "killed at a moment", "lost power at a line"])
     answers = interrupted(templates, identifiers, calls, kind, rng)
     for call, answer in zip(calls, answers, strict=False):
@@ -144,23 +143,48 @@ def one_point(
         assert {finding.kind for finding in found} <= MENDABLE, found
         truth.check(gallery)
         truth.check_identifiers(gallery)
-        assert gallery.repair().ok
+        if rng.random() < 0.5:
+            assert gallery.repair().ok
+        else:
+            go_on(gallery, truth, rng)
+        assert gallery.audit().ok
         truth.check(gallery)
         assert set(gallery._identifiers.identifiers().pids.tolist()) == set(truth.codes)
     report(kind, outcome)
     report(kind, "left something to repair" if found else "left nothing to repair")
 
 
-def plan(truth: Truth, rng: random.Random) -> list[Call]:
+def go_on(gallery: CancellableGallery, truth: Truth, rng: random.Random) -> None:
+    """The next change finishes what was interrupted, without a repair."""
+    code = random_codes(1, rng)
+    name = rng.choice(["enrol", "renew", "revoke"])
+    if name == "renew":
+        gallery.renew(sorted(truth.codes)[:2])
+        return
+    pids = gallery.enrol(code)
+    if name == "revoke":
+        gallery.revoke(pids)
+        truth.revoked.append(code[0])
+    else:
+        truth.done(Call("enrol", code, pids), pids)
+
+
+def random_codes(count: int, rng: random.Random) -> np.ndarray:
+    """uint8 [count, m]."""
+    return np.random.default_rng(rng.getrandbits(32)).integers(0, 8, (count, PARAMETERS.m), dtype=np.uint8)
+
+
+def plan(truth: Truth, rng: random.Random, templates: Path, identifiers: Path) -> list[Call]:
     """Some calls; people who are revoked or get further templates are those that are there before the first."""
     people = sorted(truth.codes)
     rng.shuffle(people)
     leaving, staying = people[: len(people) // 5], people[len(people) // 5 :]
+    drawn = CancellableGallery.open(templates, identifiers).draw_pids(4 * 12)
     calls = []
     for _ in range(4):
         name = rng.choice(["enrol", "enrol more", "renew", "revoke"])
         count = rng.randint(1, 12)
-        codes = np.random.default_rng(rng.getrandbits(32)).integers(0, 8, (count, PARAMETERS.m), dtype=np.uint8)
+        codes = random_codes(count, rng)
         if name == "revoke" and leaving:
             calls.append(Call(name, codes, leaving))
             leaving = []
@@ -169,7 +193,7 @@ def plan(truth: Truth, rng: random.Random) -> list[Call]:
         elif name == "enrol more" and staying:
             calls.append(Call(name, codes, rng.choices(staying, k=count)))
         else:
-            calls.append(Call("enrol", codes, []))
+            calls.append(Call("enrol", codes, rng.choice([[], [drawn.pop() for _ in codes]])))
     return calls
 
 
@@ -230,7 +254,7 @@ def work(templates: Path, identifiers: Path, calls: list[Call], log: int, lines:
         die_after(lines, disk)
     for call in calls:
         if call.name == "enrol":
-            answer: list[int] | int = gallery.enrol(call.codes)
+            answer: list[int] | int = gallery.enrol(call.codes, call.pids or None)
         elif call.name == "enrol more":
             answer = gallery.enrol(call.codes, call.pids)
         else:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,25 @@ def test_failure_leaves_the_old_content_and_no_rest(tmp_path: Path) -> None:
         file.writelines([b"half", None])
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_new_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "file").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"new")
+    assert [exists for _, exists in synced] == [False, True]
+    assert synced[1][0] == str(tmp_path)
+
+
+def test_a_private_file_is_so_from_the_first_byte_on(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch(0o644)
+    with atomic_write(path, "w", private=True) as file:
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -72,7 +72,7 @@ def compare(config: DictConfig) -> float:
     if config.init_from is not None:
         module.load_backbone(config.init_from)
     module.check_ready(datamodule)
-    evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))
+    evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache), of=config.name)
     faces = _training_faces(config, trainer, module, datamodule)
     log.info("%s images of %s people", f"{len(faces.labels):,}", f"{int(faces.labels.max()) + 1:,}")
     rows, failed = [], {}

@@ -20,7 +20,7 @@ from src.apps.checkpoint import TrainedCheckpoint
 from src.apps.model_card import describe_model, render_card
 from src.errors import UserError
 from src.files import explain_full_disk
-from src.models.export import export_onnx, largest_difference
+from src.models.export import export_onnx, largest_difference, unequal_symbols
 
 __all__ = ["run"]
 
@@ -31,7 +31,8 @@ def run(ckpt: Path | str, out: Path | str, *, tolerance: float) -> None:
     Args:
         ckpt: Checkpoint of ``train.py``.
         out: Folder to write; appears as a whole or not at all.
-        tolerance: Largest difference of embeddings of unit length between the ONNX file and the network.
+        tolerance: What the largest difference of embeddings of unit length between the ONNX file and the network, or
+            the share of unequal symbols of their codes, has to be below.
 
     Raises:
         UserError: The checkpoint cannot be read, the folder is not empty, or the ONNX file differs by more.
@@ -42,34 +43,45 @@ def run(ckpt: Path | str, out: Path | str, *, tolerance: float) -> None:
     checkpoint = TrainedCheckpoint.read(ckpt)
     network = checkpoint.build_backbone()
     with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:
-        difference = _write(folder, checkpoint, network, tolerance)
-    _print_table(out, difference, tolerance)
+        found = _write(folder, checkpoint, network, tolerance)
+    _print_table(out, f"{found} (tolerance {tolerance:.0e})")
 
 
-def _write(folder: Path, checkpoint: TrainedCheckpoint, network: nn.Module, tolerance: float) -> float:
+def _write(folder: Path, checkpoint: TrainedCheckpoint, network: nn.Module, tolerance: float) -> str:
+    """Write all files; returns what the comparison of the ONNX file with the network found, for people."""
     size = checkpoint.size
     weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     with Console(stderr=True).status("exporting"):
         export_onnx(network, size, folder / "model.onnx")
-        difference = largest_difference(network, size, folder / "model.onnx")
+        difference, found = _compare(network, size, folder / "model.onnx")
     if not difference < tolerance:
         raise UserError(
-            f"the ONNX file of {checkpoint.path} does not compute what the network does: embeddings differ by "
-            f"{difference:.1e}, allowed are {tolerance:.1e} (tolerance). Nothing was written."
+            f"the ONNX file of {checkpoint.path} does not compute what the network does: {found}, allowed are "
+            f"{tolerance:.1e} (tolerance). Nothing was written."
         )
     with open(folder / "model.safetensors", "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     facts = describe_model(
         checkpoint,
         embedding_size=int(network.embedding_size),  # type: ignore[arg-type]
+        alphabet=getattr(network, "alphabet", None),
         parameters=sum(value.numel() for value in weights.values() if value.is_floating_point()),
         sha256=sha256,
         difference=difference,
     )
     (folder / "model.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(facts)), encoding="utf-8")
     (folder / "README.md").write_text(render_card(facts), encoding="utf-8")
-    return difference
+    return found
+
+
+def _compare(network: nn.Module, size: int, path: Path) -> tuple[float, str]:
+    """How far an ONNX file is from the network, as a number and in words."""
+    if getattr(network, "alphabet", None) is None:
+        difference = largest_difference(network, size, path)
+        return difference, f"embeddings of model.onnx differ by at most {difference:.1e}"
+    difference = unequal_symbols(network, size, path)
+    return difference, f"symbols of model.onnx differ in a share of {difference:.1e}"
 
 
 @contextmanager
@@ -89,11 +101,11 @@ def _new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def _print_table(out: Path, difference: float, tolerance: float) -> None:
+def _print_table(out: Path, found: str) -> None:
     table = Table("file", "size", title=str(out))
     table.columns[1].justify = "right"
     for path in sorted(out.iterdir()):
         table.add_row(path.name, decimal(path.stat().st_size))
     console = Console()
     console.print(table)
-    console.print(f"embeddings of model.onnx differ by at most {difference:.1e} (tolerance {tolerance:.0e})")
+    console.print(found)

@@ -50,13 +50,8 @@ def evaluate(config: DictConfig) -> None:
     datamodule = build_datamodule(config)
     cache = EmbeddingCache(config.paths.cache) if config.cache else None
     rows: list[Results] = []
-    compared = ""
     for label, checkpoint, module in networks:
-        reference = module.reference()
-        before = "" if reference is None else reference.fingerprint()
-        if before != compared:
-            compared = before
-            rows += evaluate_reference(config, trainer, module, datamodule, cache)
+        rows += evaluate_reference(config, trainer, module, datamodule, cache, of=label)
         row = run_benchmarks(config, trainer, module, datamodule, label=label, checkpoint=checkpoint, cache=cache)
         rows += [*compare_otherwise(config, trainer, module, datamodule, row), row]
     rows = rows or [_evaluate_files(config, trainer, datamodule)]

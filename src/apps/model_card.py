@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,30 @@ from src.models.export import PREPROCESSING
 
 __all__ = ["describe_model", "find_results", "render_card"]
 
-_HEADLINES = ("accuracy", "accuracy_std", "eer", "tar@1e-4", "tar@1e-3", "rank1", "tpir@1e-2")
+_HEADLINES = ("accuracy", "accuracy_std", "eer", "tar@1e-4", "tar@1e-3", "rank1", "dir@1e-2", "tpir@1e-2")
+_ATTACKS = ("linear_cos", "gradient_cos", "dsys_identifier", "dsys_stores", "dsys_chance")
+_REFERENCE = "backbone"
+"""What the labels of rows begin with that are about another network than the run's, see `src.apps.run.REFERENCE`."""
 
 
 def describe_model(
-    checkpoint: TrainedCheckpoint, *, embedding_size: int, parameters: int, sha256: str, difference: float
+    checkpoint: TrainedCheckpoint,
+    *,
+    embedding_size: int,
+    parameters: int,
+    sha256: str,
+    difference: float,
+    alphabet: int | None = None,
 ) -> dict[str, Any]:
     """Facts about an exported network; plain values.
 
     Args:
         checkpoint: Where it comes from.
-        embedding_size: Length of its embeddings.
+        embedding_size: Length of its embeddings, or symbols of its codes.
         parameters: Number of its weights.
         sha256: Hex digest of ``model.safetensors``.
-        difference: See `src.models.export.largest_difference`.
+        difference: See `src.models.export.largest_difference` or, of codes, `src.models.export.unequal_symbols`.
+        alphabet: Of codes, the number of symbols q; None for embeddings.
     """
     config, results = checkpoint.config, find_results(checkpoint.path)
     model = config["model"]
@@ -36,6 +46,7 @@ def describe_model(
         "backbone": checkpoint.backbone,
         "input": {"size": checkpoint.size, **PREPROCESSING},
         "embedding_size": embedding_size,
+        "code": None if alphabet is None else {"m": embedding_size, "q": alphabet, "dtype": "uint8"},
         "parameters": parameters,
         "experiment": config.get("name"),
         "training": {
@@ -48,9 +59,10 @@ def describe_model(
         },
         "commit": results.get("environment", {}).get("commit"),
         "benchmarks": {
-            name: {"files": _place(config.get("benchmark", {}).get(name)), "metrics": _headlines(metrics)}
+            name: {"files": _place(config.get("benchmark", {}).get(name)), "metrics": _finite(metrics, _HEADLINES)}
             for name, metrics in results.get("benchmarks", {}).items()
         },
+        "attacks": _finite(results.get("privacy", {}).get("protection", {}), _ATTACKS),
         "sha256": {"model.safetensors": sha256},
         "onnx_difference": difference,
     }
@@ -61,7 +73,7 @@ def find_results(checkpoint: Path) -> dict[str, Any]:
     for path in sorted(checkpoint.resolve().parent.parent.glob("results*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if Path(content["checkpoint"]).name == checkpoint.name:
+            if Path(content["checkpoint"]).name == checkpoint.name and not _is_of_reference(content):
                 return content
         except (OSError, ValueError, KeyError, TypeError):  # not ours, or of an untrained network
             continue
@@ -77,11 +89,22 @@ def render_card(facts: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("model_card.md.j2").render(facts, backbone_name=_last_name(facts["backbone"]))
+    return environment.get_template("model_card.md.j2").render(facts, backbone_name=_network_name(facts["backbone"]))
 
 
-def _headlines(metrics: Mapping[str, Any]) -> dict[str, float]:
-    values = {name: metrics.get(name) for name in _HEADLINES}
+def _network_name(network: Mapping[str, Any]) -> str:
+    """Such as ``MiniFaceNet``, or ``RankHashLayer behind MiniFaceNet``."""
+    if "layer" not in network:
+        return _last_name(network)
+    return f"{_last_name(network['layer'])} behind {_last_name(network['backbone'])}"
+
+
+def _is_of_reference(results: Mapping[str, Any]) -> bool:
+    return str(results.get("label", "")).startswith(_REFERENCE)
+
+
+def _finite(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    values = {name: metrics.get(name) for name in names}
     return {name: value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 

@@ -189,8 +189,12 @@ def evaluate_reference(
     module: EmbeddingModule,
     datamodule: FaceDataModule,
     cache: EmbeddingCache | None,
+    *,
+    of: str,
 ) -> list[Results]:
     """Evaluate what ``module`` is to be compared with; what is evaluated later is compared with that.
+
+    To be called before each evaluation of the module: its reference may learn, too.
 
     Args:
         config: As of `evaluate`, like the next ones.
@@ -198,18 +202,21 @@ def evaluate_reference(
         module: Names its reference.
         datamodule: Holds the benchmarks.
         cache: Where embeddings are looked up and kept; None: nowhere.
+        of: Label of the module's row.
 
     Returns:
-        Its row; none if there is nothing to compare with.
+        Its row; none if there is nothing to compare with, or it was evaluated already.
     """
     callback = _benchmark_callback(trainer)
-    callback.unprotected = None
     reference = module.reference()
+    network = "" if reference is None else reference.fingerprint()
+    if network == callback.unprotected_network:
+        return []
+    label = f"{REFERENCE} of {of}" if callback.unprotected_network else REFERENCE
+    callback.unprotected, callback.unprotected_network = None, network
     if reference is None:
         return []
-    row = evaluate(
-        config, trainer, reference, datamodule, label=REFERENCE, checkpoint=module.backbone_file, cache=cache
-    )
+    row = evaluate(config, trainer, reference, datamodule, label=label, checkpoint=module.backbone_file, cache=cache)
     callback.unprotected = Evaluated(callback.collected, row.scores)
     return [row]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ __all__ = ["Job", "columns_of", "is_sweep", "read_jobs", "report_sweep", "sweep_
 
 MULTIRUN = "multirun.yaml"
 TABLE = "sweep.csv"
+
+log = logging.getLogger(__name__)
 _PRIVACY = {"eer": "EER", "bacc": "guessed", "pic": "PIC"}
 
 
@@ -77,6 +80,7 @@ def report_sweep(folder: Path, columns: Mapping[str, str] | None = None) -> bool
     jobs = read_jobs(folder)
     runs = [*_common_runs(jobs), *(job.run for job in jobs if job.run is not None)]
     if runs:
+        _warn_of_unknown(columns or {}, runs)
         results = [replace(run.rows[-1], label=run.label) for run in runs]
         fronts = {name: pareto_front(results, name) for name in gender_names(results)}
         print_table(chosen_table(runs, columns) if columns else sweep_table(results, fronts))
@@ -151,6 +155,12 @@ def chosen_table(runs: Sequence[Run], columns: Mapping[str, str]) -> TextTable:
         list(columns),
         [(run.label, [_metric_text(run, path) for path in columns.values()]) for run in runs],
     )
+
+
+def _warn_of_unknown(columns: Mapping[str, str], runs: Sequence[Run]) -> None:
+    for title, path in columns.items():
+        if all(math.isnan(_metric(run, path)) for run in runs):
+            log.warning("column %s: no run measured %s", title, path)
 
 
 def _metric_text(run: Run, path: str) -> str:

@@ -64,7 +64,8 @@ def train(config: DictConfig) -> float:
     if config.init_from is not None and (checkpoint is None or module.reference() is not None):
         module.load_backbone(config.init_from)
     module.check_ready(datamodule)
-    rows = evaluate_reference(config, trainer, module, datamodule, EmbeddingCache(config.paths.cache))
+    cache = EmbeddingCache(config.paths.cache)
+    rows = evaluate_reference(config, trainer, module, datamodule, cache, of="untrained")
     if config.evaluate_untrained:
         rows.append(_before_training(config, trainer, module, datamodule, is_new=checkpoint is None))
     log.info("%s images of %s people", f"{datamodule.num_samples:,}", f"{datamodule.num_classes:,}")
@@ -72,11 +73,13 @@ def train(config: DictConfig) -> float:
     last = output / "checkpoints" / "last.ckpt"
     if not last.exists():  # Lightning saves nothing for a method that takes no optimiser steps
         trainer.save_checkpoint(last)
+    rows += evaluate_reference(config, trainer, module, datamodule, cache, of="last")
     final = evaluate(config, trainer, module, datamodule, label="last", checkpoint=last)
     others = compare_otherwise(config, trainer, module, datamodule, final)
     best = _best_checkpoint(trainer)
     if best is not None and first_step_of(best) != trainer.global_step:
         module.load_trained(best)
+        rows += evaluate_reference(config, trainer, module, datamodule, cache, of="best")
         rows.append(evaluate(config, trainer, module, datamodule, label="best", checkpoint=best))
     rows += [*others, final]
     if trainer.is_global_zero:

@@ -36,12 +36,14 @@ class BenchmarkCallback(L.Callback):
         collected: What the latest ``trainer.validate`` collected, by benchmark name.
         unprotected: What was evaluated before protection, for the metrics that compare with it; None: they are not
             logged. Only the first process needs it.
+        unprotected_network: Fingerprint of the network that it is of; empty before any was evaluated.
     """
 
     def __init__(self) -> None:
         self.cache: EmbeddingCache | None = None
         self.collected: dict[str, Collected] = {}
         self.unprotected: Evaluated | None = None
+        self.unprotected_network = ""
         self._collectors: dict[str, Collector] = {}
         self._origins: dict[str, dict[str, str]] = {}
 

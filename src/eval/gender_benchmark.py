@@ -20,7 +20,7 @@ from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError
 from src.eval import per_gender
 from src.eval.benchmark import Flip, VerificationBenchmark, fingerprint
-from src.eval.collector import Collected
+from src.eval.collector import Collected, EmbeddingCollector
 from src.eval.embedding_matching import CosineMatcher
 from src.eval.gender import AttackResult, mean_of_standard
 from src.eval.gender_attack import GenderAttack
@@ -141,6 +141,18 @@ class GenderBenchmark(VerificationBenchmark):
             names += (*own, "attack_accuracy", "leakage", "attacker_auc", "v_information", "in_domain")
             names += (*TRADE_OFF, "pic_folds", "bacc_naive")
         return names if self.gender_set.pair_attributes is None else (*names, *per_gender.metric_names())
+
+    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
+        """Collector of the embeddings of one extraction.
+
+        Raises:
+            UserError: Codes are evaluated, whose symbols are names: the attackers learn from numbers.
+        """
+        if alphabet is not None:
+            raise UserError(
+                f"{self.gender_set.name}: gender is guessed from embeddings, not from codes; leave this benchmark out"
+            )
+        return super().collector()
 
     def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Judge the embeddings of the pairs, see `VerificationBenchmark.score`.

@@ -98,19 +98,21 @@ def _leaks(metrics: Mapping[str, float]) -> dict[str, str]:
         ),
         "identifiers alone": "Nothing: they are drawn at random, without looking at a face.",
         "an old template whose identifier was renewed": (
-            f"It {renewed}: {linked('dsys_renewed')}. Under the new identifier {share('renewed_equal')} of "
-            "the scores are what they were."
+            f"It {renewed}: D_sys {told('dsys_renewed')}, by chance {told('dsys_renewed_chance')}. Under the new "
+            f"identifier {share('renewed_equal')} of the scores are what they were."
         ),
         "templates, where an identifier was used twice": (
-            f"How alike the two codes are, as if there were no identifier: {linked('dsys_identifier_reused')}. Stores "
+            f"{verdict('dsys_identifier_reused')} ({linked('dsys_identifier_reused')}): the identifier cancels. Stores "
             "refuse to use one again."
         ),
         "templates and identifiers": (
-            f"The codes: people are linked across systems that share the network ({linked('dsys_stores')})."
+            f"The codes. Across systems that share the network, {verdict('dsys_stores').lower()} "
+            f"({linked('dsys_stores')})."
         ),
         "the same, but lookup tables stay secret": (
-            f"One table for all positions is undone by renaming symbols ({linked('dsys_lut_shared_relabelled')}); "
-            f"a table for each position: {linked('dsys_lut_position')}."
+            f"One table for all positions: {verdict('dsys_lut_shared_relabelled').lower()} by renaming symbols "
+            f"({linked('dsys_lut_shared_relabelled')}). A table for each position: "
+            f"{verdict('dsys_lut_position').lower()} ({linked('dsys_lut_position')})."
         ),
         "templates, identifiers and the network": (
             "Faces as the network sees them: rebuilt embeddings have a cosine of "
@@ -120,8 +122,8 @@ def _leaks(metrics: Mapping[str, float]) -> dict[str, str]:
         ),
         f"all that of {_records(most)} systems": f"More exact embeddings: a cosine of {told(most)} to the true ones.",
         "the master key of the identifiers": (
-            "What the identifiers give: nothing by itself; with the templates the codes, with the network too the "
-            "embeddings."
+            "Nothing by itself. With the identifiers' and the templates' folders the codes, with the network too the "
+            "embeddings: no more than these give where identifiers are stored."
         ),
     }
 

@@ -95,7 +95,7 @@ class DRH(EmbeddingModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._backbone_lr_scale = backbone_lr_scale
-        self._feature_cache = feature_cache if freeze and not frozen_dropout else None
+        self._feature_cache = feature_cache if self.backbone.is_constant else None
         self._allow_random_backbone = allow_random_backbone
 
     @property
@@ -118,7 +118,7 @@ class DRH(EmbeddingModule):
 
     def setup(self, stage: str) -> None:
         """Compute the embeddings that training starts from."""
-        if stage == "fit" and self._feature_cache is not None:
+        if stage == "fit" and self._feature_cache is not None and self.trainer.max_epochs != 0:
             network = self.backbone.backbone.to(self.trainer.strategy.root_device)
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
             features = frozen_features(
@@ -200,7 +200,8 @@ class DRH(EmbeddingModule):
         weights = checkpoint["state_dict"]
         check_codes(self.layer, weights, "the checkpoint")
         current = self.backbone.backbone.state_dict() if self.backbone.freeze else {}
-        if any(not torch.equal(value.cpu(), weights[_BACKBONE + name].cpu()) for name, value in current.items()):
+        found = {name: weights.get(_BACKBONE + name, torch.empty(0)).cpu() for name in current}
+        if any(not torch.equal(value.cpu(), found[name]) for name, value in current.items()):
             raise UserError(
                 f"the run was trained behind another frozen backbone than that of init_from={self.backbone_file}; "
                 "continue with the file that it was started with, or start a new run"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -22,6 +25,7 @@ from src.models.networks.backbone import Backbone
 from src.models.networks.iresnet import iresnet18
 from src.models.networks.mini import MiniFaceNet
 from src.models.networks.onnx_network import OnnxNetwork
+from src.models.networks.rank_hash import RankHashLayer, RankHashNetwork
 from src.models.networks.weights import load_weights
 from src.models.networks.whitened_pca import WhitenedPCA
 
@@ -38,6 +42,16 @@ def fitted_pca() -> WhitenedPCA:
 def checkpoint(folder: Path, network: Backbone, target: str, **arguments: Any) -> Path:
     backbone = {"_target_": target, "embedding_size": network.embedding_size, "size": 32, **arguments}
     return write_checkpoint(folder / "tiny" / "checkpoints" / "last.ckpt", network, backbone, 32)
+
+
+def rank_hash_checkpoint(folder: Path) -> tuple[RankHashNetwork, Path]:
+    """Codes of 24 symbols out of 8 of a face's principal components, and a checkpoint of them."""
+    torch.manual_seed(0)
+    network = RankHashNetwork(fitted_pca(), partial(RankHashLayer, m=24, q=8, permutation_seed=1)).eval()
+    layer = {"_target_": "src.models.networks.rank_hash.RankHashLayer", "_partial_": True}
+    model = {"_target_": "src.models.drh.DRH", "layer": {**layer, "m": 24, "q": 8, "permutation_seed": 1}}
+    backbone = {"_target_": "src.models.networks.whitened_pca.WhitenedPCA", "embedding_size": 8, "size": 32}
+    return network, write_checkpoint(folder / "tiny" / "checkpoints" / "last.ckpt", network, backbone, 32, model)
 
 
 def privface(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,6 +127,47 @@ def test_nothing_is_left_when_the_onnx_file_differs(tolerance: float, tmp_path: 
     with pytest.raises(UserError, match=r"does not compute what the network does: .*Nothing was written"):
         convert.run(path, tmp_path / "out", tolerance=tolerance)
     assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
+
+
+@torch.no_grad()
+def test_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, path = rank_hash_checkpoint(tmp_path)
+    out = tmp_path / "out"
+    convert.run(path, out, tolerance=1e-3)
+    assert sorted(file.name for file in out.iterdir()) == FILES
+    assert "symbols of model.onnx differ in a share of " in capsys.readouterr().out
+    facts = OmegaConf.load(out / "model.yaml")
+    assert facts.code == {"m": 24, "q": 8, "dtype": "uint8"}
+    assert 0 <= facts.onnx_difference < 1e-3
+    built = instantiate(facts.backbone).eval()
+    load_weights(built, out / "model.safetensors")
+    codes = built(IMAGES)
+    assert (codes.dtype, codes.shape) == (torch.uint8, (3, 24))
+    assert torch.equal(codes, network(IMAGES))
+    (exported,) = onnxruntime.InferenceSession(out / "model.onnx").run(["codes"], {"images": IMAGES.numpy()})
+    assert (exported == codes.numpy()).mean() > 0.95
+    assert "24 symbols out of an alphabet of 8" in (out / "README.md").read_text()
+
+
+def test_nothing_is_left_when_codes_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "unequal_symbols", lambda *_: 0.0123)
+    with pytest.raises(UserError, match=r"symbols of model.onnx differ in a share of 1.2e-02, allowed are 1.0e-04"):
+        convert.run(rank_hash_checkpoint(tmp_path)[1], tmp_path / "out", tolerance=1e-4)
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.slow
+def test_codes_as_typed_and_evaluated_in_vain(tmp_path: Path) -> None:
+    result = privface(f"ckpt={rank_hash_checkpoint(tmp_path)[1]}", f"out={tmp_path / 'out'}")
+    assert (result.returncode, result.stderr) == (0, "")
+    arguments = ("experiment=drh", f"ckpt_path={tmp_path / 'out/model.onnx'}", f"hydra.run.dir={tmp_path / 'eval'}")
+    command = [sys.executable, str(CONF.parent / "eval.py"), *arguments]
+    environment = {**os.environ, "PRIVFACE_ROOT": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, env=environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "yields codes, symbols out of 8, where embeddings are expected" in result.stderr
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("place", ["out", "out/model.onnx"])

@@ -102,19 +102,22 @@ def test_sweep_ends_with_one_table(root: Path) -> None:
     assert lines[0]["random EER"] == lines[1]["random EER"] != lines[2]["random EER"]
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("model.layer.q=6", "power of two"),
-        ("loss.name=triplet", "batch_hard_arc_triplet_loss"),
-        ("datamodule/sampling=shuffled", "datamodule/sampling=identity_balanced"),
-        ("init_from=null", "init_from=FILE"),
-    ],
-)
-def test_mistakes_are_named_before_any_work(root: Path, override: str, message: str) -> None:
-    result = run(root, "train.py", *METHOD, "name=wrong", override)
+def test_backbone_that_learns_is_attacked_as_it_is_at_the_end(root: Path) -> None:
+    short = (*METHOD, "name=unfrozen", "model.freeze=false", "trainer.max_epochs=1", "evaluate_untrained=false")
+    succeed(root, "train.py", *short, *ATTACKS, "model.matchers=null", "trainer.check_val_every_n_epoch=9")
+    folder = root / "runs" / "unfrozen"
+    assert json.loads((folder / "results.json").read_text())["other_rows"] == ["backbone", "backbone of last"]
+    succeed(
+        root, "eval.py", *short, *ATTACKS, "model.matchers=null", "ckpt_path=last", f"hydra.run.dir={root / 'again'}"
+    )
+    trained, evaluated = (read(path / "results.json")["privacy"]["protection"] for path in (folder, root / "again"))
+    assert trained == pytest.approx(evaluated, nan_ok=True)
+
+
+def test_mistakes_are_named_before_any_work(root: Path) -> None:
+    result = run(root, "train.py", *METHOD, "name=wrong", "datamodule/sampling=shuffled")
     assert result.returncode == 1
-    assert message in result.stderr
+    assert "datamodule/sampling=identity_balanced" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -233,3 +233,10 @@ def test_travels_to_other_processes() -> None:
     before = evaluated(1.0, toy=toy)
     score_benchmarks({"toy": toy}, {"toy": embeddings(0.0)}, unprotected=before, show_progress=False)
     assert pickle.loads(pickle.dumps(toy)).score(embeddings()).metrics["eer"] == toy.score(embeddings()).metrics["eer"]
+
+
+def test_codes_are_refused() -> None:
+    toy = benchmark()
+    assert toy.collector() is not None
+    with pytest.raises(UserError, match="from embeddings, not from codes"):
+        toy.collector(8)

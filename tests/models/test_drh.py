@@ -129,9 +129,13 @@ class TestFeatureCache:
         monkeypatch.setattr(MiniFaceNet, "embed", None)
         fit(again, face_data(), epochs=1)
 
-    def test_active_dropout_needs_the_backbone_in_every_step(self, tmp_path: Path) -> None:
-        fit(hashing_module(feature_cache=tmp_path, frozen_dropout=True), face_data(), epochs=1)
-        assert list(tmp_path.iterdir()) == []
+    @pytest.mark.parametrize("drops", [True, False])
+    def test_active_dropout_needs_the_backbone_in_every_step(self, tmp_path: Path, drops: bool) -> None:
+        backbone = tiny_backbone()
+        if drops:
+            backbone.dropout = torch.nn.Dropout()
+        fit(hashing_module(backbone, feature_cache=tmp_path, frozen_dropout=True), face_data(), epochs=1)
+        assert bool(list(tmp_path.iterdir())) != drops
 
 
 class TestCheckpoints:
@@ -195,6 +199,10 @@ class TestCheckpoints:
 
     def test_resuming_behind_another_backbone_is_refused(self, tmp_path: Path) -> None:
         _, path = self.trained(tmp_path)
+        longer = tiny_backbone()
+        longer.more = torch.nn.Linear(2, 2)
+        with pytest.raises(UserError, match="trained behind another frozen backbone"):
+            fit(hashing_module(longer), face_data(), epochs=4, ckpt_path=path, weights_only=True)
         with pytest.raises(UserError, match="trained behind another frozen backbone"):
             fit(hashing_module(tiny_backbone(9)), face_data(), epochs=4, ckpt_path=path, weights_only=True)
 
@@ -265,7 +273,12 @@ class TestConfig:
         model, loss = (OmegaConf.load(CONF / f"{group}/drh.yaml") for group in ("model", "loss"))
         for node, cls in ((model, DRH), (model.layer, RankHashLayer), (loss, DRHLoss)):
             parameters = inspect.signature(cls).parameters
-            elsewhere = {"size", "backbone", "scheduler"}  # known at run time, or from a group of their own
+            elsewhere = {
+                "size",
+                "backbone",
+                "optimizer",
+                "scheduler",
+            }  # known at run time, or from a group of their own
             assert set(node) - {"_target_", "_partial_", "defaults"} == set(parameters) - elsewhere
             for name, parameter in parameters.items():
                 if name in node and isinstance(parameter.default, bool | float | str):

@@ -67,12 +67,15 @@ class Encoder:
         self.fingerprint = weights_fingerprint(network)
         self.unreadable: list[str] = []
 
-    def encode(self, photographs: Sequence[Photograph], *, flip: bool) -> Iterator[tuple[list[Photograph], Tensor]]:
+    def encode(
+        self, photographs: Sequence[Photograph], *, flip: bool, out_of: int
+    ) -> Iterator[tuple[list[Photograph], Tensor]]:
         """Compute codes batch by batch; the next batch is read while one is computed.
 
         Args:
             photographs: To encode.
             flip: Append the code of the mirror image.
+            out_of: How many photographs the command was given, of which a fraction may be unreadable.
 
         Yields:
             The photographs of a batch that could be read, and their codes uint8 [n, m], or [n, 2 m] with ``flip``.
@@ -90,7 +93,7 @@ class Encoder:
                 following = batches[number + 1] if number + 1 < len(batches) else []
                 loaded, reading = reading, [pool.submit(self._load, photograph) for photograph in following]
                 readable, images = self._readable(batch, loaded)
-                self._check_unreadable(len(photographs))
+                self._check_unreadable(out_of)
                 yield readable, self._codes(images, flip)
         finally:
             pool.shutdown(cancel_futures=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from src.apps.gallery.arguments import to_path
 from src.apps.gallery.encoding import Encoder
 from src.apps.gallery.enrolment import Enrolment
 from src.apps.gallery.interruption import deferred_stop, stops_cleanly
@@ -26,6 +27,10 @@ from src.models.cancellable.parameters import LutScope
 from src.progress import image_progress
 
 __all__ = ["run"]
+
+_NAMED = 5
+_UNNAMED = "left out, nobody says who is on them"
+_REVOKED = "left out, of people who were revoked"
 
 
 def run(
@@ -55,7 +60,8 @@ def run(
         ckpt_path: Checkpoint of a training that makes codes.
         templates: Folder of the template store; made if there is no gallery.
         identifiers: Folder of the identifier store; made if there is no gallery.
-        out: CSV file ``image,person,pid``; rows are added to it.
+        out: CSV file ``image,person,pid``; rows are added to it. People of it who are not in the gallery were revoked,
+            and are left out.
         flip: See :class:`Settings`, like the next four.
         lut_bits: See there.
         lut_scope: See there.
@@ -71,26 +77,38 @@ def run(
         SystemExit: After Ctrl-C or SIGTERM, with status 130; what was enrolled until then stays so.
     """
     start = time.perf_counter()
-    check_writable(Path(out))
-    if len(PeopleTable(Path(out))) and not CancellableGallery.exists(templates):
-        raise UserError(f"out={out}: is the table of another gallery, {templates} holds none yet; give another name")
-    photographs, left_out = find_people(Path(images), named_by, None if label_map is None else Path(label_map))
-    encoder = Encoder(Path(ckpt_path), device=device, batch_size=batch_size, max_bad_fraction=max_bad_fraction)
     settings = Settings(flip, lut_bits, lut_scope, identifier, threshold)
+    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
+    images, out = to_path("images", images), to_path("out", out)
+    check_writable(out)
+    people = PeopleTable(out)
+    if (len(people) or people.pending) and not CancellableGallery.exists(templates):
+        raise UserError(f"out={out}: is the table of another gallery, {templates} holds none yet; give another name")
+    photographs, unnamed = find_people(images, named_by, None if label_map is None else to_path("label_map", label_map))
+    checkpoint = to_path("ckpt_path", ckpt_path)
+    encoder = Encoder(checkpoint, device=device, batch_size=batch_size, max_bad_fraction=max_bad_fraction)
     kept = f"What was enrolled so far is in the gallery and in {out}; the same command goes on from there"
     with (
         stops_cleanly(f"{kept}."),
         explain_full_disk(templates, kept),
         _open(templates, identifiers, settings, encoder) as gallery,
     ):
-        people = PeopleTable(Path(out))  # only now nobody else writes it
-        enrolment = Enrolment(gallery, people)
+        people = PeopleTable(out)  # only now nobody else writes it
+        enrolment = Enrolment(gallery, templates, people)
+        revoked = enrolment.revoked(photographs)
         missing = enrolment.missing(photographs)
+        _list_revoked(revoked, out)
         if not missing:
-            Console().print(f"{templates} holds all of {count(len(photographs), 'photograph')} already, nothing to do.")
+            others = count(len(photographs) - len(revoked), "photograph")
+            Console().print(f"{templates} holds all of {others} already, nothing to do.", soft_wrap=True)
             return
-        _enrol(enrolment, encoder, missing, flip=gallery.parameters.flip)
-        facts = _describe(enrolment, photographs, left_out, encoder)
+        _enrol(enrolment, encoder, missing, flip=gallery.parameters.flip, out_of=len(photographs))
+        if not enrolment.photographs and len(missing) == len(photographs):
+            raise UserError("images: no photograph can be read")
+        before = len(photographs) - len(missing) - len(revoked)
+        facts = _describe(enrolment, before, {_UNNAMED: unnamed, _REVOKED: len(revoked)}, encoder)
+        facts.add_row("faces", describe_alignment(photographs))
+        facts.add_row("people", f"{enrolment.new_people:,} new")
         _describe_gallery(facts, gallery, people)
     facts.add_row("time", f"{time.perf_counter() - start:,.1f} s")
     console = Console()
@@ -104,7 +122,7 @@ def run(
     )
 
 
-def _open(templates: Path | str, identifiers: Path | str, settings: Settings, encoder: Encoder) -> CancellableGallery:
+def _open(templates: Path, identifiers: Path, settings: Settings, encoder: Encoder) -> CancellableGallery:
     """The gallery, open for writing; made if there is none."""
     if not CancellableGallery.exists(templates):
         kind = settings.identifier or "csprng"
@@ -117,12 +135,14 @@ def _open(templates: Path | str, identifiers: Path | str, settings: Settings, en
     return gallery
 
 
-def _enrol(enrolment: Enrolment, encoder: Encoder, photographs: Sequence[Photograph], *, flip: bool) -> None:
+def _enrol(
+    enrolment: Enrolment, encoder: Encoder, photographs: Sequence[Photograph], *, flip: bool, out_of: int
+) -> None:
     """Enrol photographs; after a request to stop those that were computed by then, and leave as Ctrl-C does."""
     with deferred_stop() as stop:
         with image_progress() as progress:
             bar = progress.add_task("enrolling", total=len(photographs))
-            for readable, codes in encoder.encode(photographs, flip=flip):
+            for readable, codes in encoder.encode(photographs, flip=flip, out_of=out_of):
                 enrolment.add(readable, codes)
                 progress.update(bar, completed=enrolment.photographs + len(encoder.unreadable))
                 if stop:
@@ -131,22 +151,30 @@ def _enrol(enrolment: Enrolment, encoder: Encoder, photographs: Sequence[Photogr
     list_unreadable(encoder.unreadable)
     if stop:
         raise KeyboardInterrupt
-    if not enrolment.photographs:
-        raise UserError("images: no photograph can be read")
 
 
-def _describe(enrolment: Enrolment, photographs: Sequence[Photograph], left_out: int, encoder: Encoder) -> Table:
-    before = len(photographs) - enrolment.photographs - len(encoder.unreadable)
-    others = {
-        "enrolled before": before,
-        "left out, nobody says who is on them": left_out,
-        "unreadable": len(encoder.unreadable),
-    }
+def _list_revoked(photographs: Sequence[Photograph], out: Path) -> None:
+    """Say, on the standard error stream, who is left out because he was revoked."""
+    if not photographs:
+        return
+    people = sorted({photograph.person for photograph in photographs})
+    names = ", ".join(people[:_NAMED]) + (f" and {len(people) - _NAMED:,} more" if len(people) > _NAMED else "")
+    Console(stderr=True).print(
+        f"left out {count(len(photographs), 'photograph')} of {count(len(people), 'person', 'people')} whose numbers "
+        f"in {out} the gallery does not have any more, they were revoked: {names}. To enrol them again delete their "
+        "rows there.",
+        style="yellow",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _describe(enrolment: Enrolment, before: int, left_out: Mapping[str, int], encoder: Encoder) -> Table:
+    others = {"enrolled before": before, **left_out, "unreadable": len(encoder.unreadable)}
     numbers = [f"{number:,} {what}" for what, number in others.items() if number]
     table = grid()
     table.add_row("enrolled", "; ".join([count(enrolment.photographs, "photograph"), *numbers]))
-    table.add_row("faces", describe_alignment(photographs))
-    table.add_row("people", f"{enrolment.new_people:,} new")
     return table
 
 

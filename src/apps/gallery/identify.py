@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from src.apps.gallery.arguments import check_kind, to_path
 from src.apps.gallery.encoding import Encoder
 from src.apps.gallery.interruption import stops_cleanly
-from src.apps.gallery.output import check_writable, count, grid, list_unreadable
+from src.apps.gallery.output import check_writable, count, grid, list_unreadable, private_write
 from src.apps.gallery.people_table import PeopleTable
 from src.apps.gallery.photographs import Photograph, describe_alignment, find_photographs
 from src.errors import UserError, check_choice
-from src.files import atomic_write, explain_full_disk
+from src.files import explain_full_disk
 from src.models.cancellable.gallery import CancellableGallery
 from src.ops.hamming import Metric
 from src.progress import image_progress
@@ -64,7 +65,7 @@ def run(
         templates: Folder of the template store.
         identifiers: Folder of the identifier store.
         k: Candidates per photograph, at most.
-        threshold: Least score of a candidate, from 0 to 1; None is the gallery's.
+        threshold: Least score of a candidate, from 0 to 1; None is the gallery's, which is one of symbols.
         metric: What the score is a fraction of.
         out: CSV file ``query,rank,pid,score`` to write; photographs without a candidate have no row.
         people: Table that enrolment wrote, to print names instead of numbers.
@@ -78,16 +79,19 @@ def run(
     """
     start = time.perf_counter()
     _check(k, threshold, metric)
-    check_writable(Path(out))
-    names = {} if people is None else _names(Path(people))
-    photographs = find_photographs(Path(images))
+    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
+    images, out, checkpoint = to_path("images", images), to_path("out", out), to_path("ckpt_path", ckpt_path)
+    check_writable(out)
+    names = {} if people is None else _names(to_path("people", people))
+    photographs = find_photographs(images)
     with stops_cleanly("Nothing was written."), CancellableGallery.open(templates, identifiers) as gallery:
-        encoder = Encoder(Path(ckpt_path), device=device, batch_size=batch_size, max_bad_fraction=max_bad_fraction)
+        encoder = Encoder(checkpoint, device=device, batch_size=batch_size, max_bad_fraction=max_bad_fraction)
         gallery.check_network(encoder.fingerprint)
+        threshold = gallery.parameters.least_score(metric, threshold)
         queries, codes = _encode(encoder, photographs, flip=gallery.parameters.flip)
         candidates, skipped = _search(gallery, queries, codes, k, threshold, metric)
         with explain_full_disk(out, "nothing was written"):
-            _write(Path(out), candidates)
+            _write(out, candidates)
         list_unreadable(encoder.unreadable)
         facts = _describe(candidates, len(queries), photographs)
         facts.add_row("searched", count(len(gallery), "person", "people"))
@@ -106,6 +110,8 @@ def run(
 
 def _check(k: int, threshold: float | None, metric: str) -> None:
     check_choice("metric", metric, get_args(Metric))
+    check_kind("k", k, int)
+    check_kind("threshold", threshold, float)
     if k < 1:
         raise UserError(f"k={k}: expected at least 1")
     if threshold is not None and not 0 <= threshold <= 1:
@@ -113,9 +119,8 @@ def _check(k: int, threshold: float | None, metric: str) -> None:
 
 
 def _names(people: Path) -> dict[int, str]:
-    if not people.exists():
-        raise UserError(f"people={people}: there is no such file; give the table that enrol wrote, or leave it out")
-    return {row.pid: row.person for row in PeopleTable(people)}
+    table = PeopleTable.existing(people)
+    return {row.pid: row.person for row in [*table, *(table.pending.rows if table.pending else ())]}
 
 
 def _encode(encoder: Encoder, photographs: Sequence[Photograph], *, flip: bool) -> tuple[list[str], Tensor]:
@@ -124,7 +129,7 @@ def _encode(encoder: Encoder, photographs: Sequence[Photograph], *, flip: bool) 
     codes = [torch.empty(0, encoder.m * (2 if flip else 1), dtype=torch.uint8)]
     with image_progress() as progress:
         bar = progress.add_task("encoding", total=len(photographs))
-        for readable, batch in encoder.encode(photographs, flip=flip):
+        for readable, batch in encoder.encode(photographs, flip=flip, out_of=len(photographs)):
             names += [photograph.name for photograph in readable]
             codes.append(batch)
             progress.update(bar, completed=len(names) + len(encoder.unreadable))
@@ -136,10 +141,11 @@ def _search(
     queries: Sequence[str],
     codes: Tensor,
     k: int,
-    threshold: float | None,
+    threshold: float,
     metric: Metric,
 ) -> tuple[list[_Candidate], int]:
     """All candidates, by query and rank, and the number of templates that could not be compared."""
+    k = max(1, min(k, len(gallery)))  # more than everybody would only take memory
     candidates: list[_Candidate] = []
     skipped = 0
     with image_progress() as progress:
@@ -161,7 +167,7 @@ def _rows(names: Sequence[str], pids: Tensor, scores: Tensor) -> Iterator[_Candi
 
 
 def _write(path: Path, candidates: Sequence[_Candidate]) -> None:
-    with atomic_write(path, "w") as file:
+    with private_write(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["query", "rank", "pid", "score"])
         writer.writerows((row.query, row.rank, row.pid, f"{row.score:.6f}") for row in candidates)

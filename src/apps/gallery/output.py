@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
 
 from src.errors import UserError
+from src.files import atomic_write
+from src.models.cancellable.durable import PRIVATE
 
-__all__ = ["check_writable", "count", "grid", "list_unreadable"]
+__all__ = ["check_writable", "count", "grid", "list_unreadable", "private_write"]
 
 _LISTED = 20
 
@@ -53,3 +58,11 @@ def check_writable(path: Path) -> None:
         ) from error
     if path.is_dir():
         raise UserError(f"out={path}: is a folder; give the name of a file")
+
+
+@contextmanager
+def private_write(path: Path) -> Iterator[IO]:
+    """Write a text file as :func:`~src.files.atomic_write` does, one that only its owner may read."""
+    with atomic_write(path, "w") as file:
+        os.fchmod(file.fileno(), PRIVATE)
+        yield file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,11 +30,13 @@ class Photograph:
 
     Attributes:
         name: Its path, as the command was given the folder.
+        path: Its path whichever way the command was given the folder: absolute, without links.
         person: Who is on it; the empty string where nobody said so.
         image: Reads it: aligned by a ``landmarks.csv``, or else cropped as the photographs of benchmarks are.
     """
 
     name: str
+    path: str
     person: str
     image: ImageFile
 
@@ -57,8 +59,8 @@ def find_people(images: Path, named_by: NamedBy, label_map: Path | None) -> tupl
 
     Args:
         images: The folder.
-        named_by: What tells people apart: ``"folder"``, the one that a photograph lies in, where those of the same name
-            are one person; or ``"file"``, its name without suffix.
+        named_by: What tells people apart: ``"folder"``, the name of the one that a photograph lies in; or ``"file"``,
+            its name without suffix.
         label_map: CSV file ``image,person`` that tells them apart instead, with paths below ``images``.
 
     Returns:
@@ -66,7 +68,8 @@ def find_people(images: Path, named_by: NamedBy, label_map: Path | None) -> tupl
         folders of people.
 
     Raises:
-        UserError: There are none, the label map is wrong, or landmarks are missing.
+        UserError: There are none, two folders or files have the same name, the label map is wrong, or landmarks are
+            missing.
     """
     check_choice("named_by", named_by, get_args(NamedBy))
     files = _list(images)
@@ -74,6 +77,7 @@ def find_people(images: Path, named_by: NamedBy, label_map: Path | None) -> tupl
         people = _read_label_map(label_map, images, set(files))
     elif named_by == "file":
         people = {file: Path(file).stem for file in files}
+        _check_unique(images, people, named_by)
     else:
         people = {file: file.split("/")[-2] for file in files if "/" in file}
         if not people:
@@ -81,6 +85,7 @@ def find_people(images: Path, named_by: NamedBy, label_map: Path | None) -> tupl
                 f"images={images}: all photographs lie right in it, so no folder tells who is on them. Give the folder "
                 "above if they are of one person, set named_by=file if each is of another one, or give a label_map"
             )
+        _check_unique(images, {file.rpartition("/")[0]: person for file, person in people.items()}, named_by)
     return _read(images, people), len(files) - len(people)
 
 
@@ -89,6 +94,19 @@ def describe_alignment(photographs: Sequence[Photograph]) -> str:
     if photographs[0].image.landmarks is not None:
         return f"aligned by {_LANDMARKS}"
     return f"taken as they are, there is no {_LANDMARKS}"
+
+
+def _check_unique(images: Path, people: Mapping[str, str], named_by: NamedBy) -> None:
+    """Raise UserError if two places, folders or files, name the same person: it may be two people."""
+    places: dict[str, str] = {}
+    for place, person in people.items():
+        if person in places:
+            raise UserError(
+                f"images={images}: {places[person]} and {place} have the same name, {person}, so named_by={named_by} "
+                "does not tell whether they are of one person. Rename one, or give a label_map, a CSV file "
+                "image,person, which may give many images the same person"
+            )
+        places[person] = place
 
 
 def _list(images: Path) -> list[str]:
@@ -104,9 +122,11 @@ def _list(images: Path) -> list[str]:
 def _read(root: Path, people: dict[str, str]) -> list[Photograph]:
     """Photographs by their file below ``root``, with their people."""
     landmarks = _find_landmarks(root, next(iter(people)))
+    resolved = root.resolve()
     return [
         Photograph(
             _printable(root / file),
+            _printable(resolved / file),
             person,
             ImageFile(root / file, lfw_crop=True) if landmarks is None else ImageFile(root / file, landmarks[file]),
         )

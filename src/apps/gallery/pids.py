@@ -21,7 +21,7 @@ def parse_pids(pid: object) -> list[int] | None:
         pid: One or several numbers, perhaps as text, or ``all``.
 
     Raises:
-        UserError: There is none, or something is no number from 0 to `MAX_PID`.
+        UserError: There is none, or something is no number from 1 to `MAX_PID`.
     """
     typed = list(pid) if isinstance(pid, Sequence) and not isinstance(pid, str) else [pid]
     if typed == [_ALL]:
@@ -39,9 +39,10 @@ def to_pid(value: object, origin: str) -> int:
         origin: Where, for messages.
 
     Raises:
-        UserError: It is no whole number from 0 to `MAX_PID`.
+        UserError: It is no whole number from 1 to `MAX_PID`.
     """
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_PID):
-        raise UserError(f"{origin}: expected a number from 0 to {MAX_PID}, found {value!r}")
+    is_number = not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) <= 20
+    if not is_number or not 1 <= int(text) <= MAX_PID:
+        raise UserError(f"{origin}: expected a number from 1 to {MAX_PID}, found {value!r}")
     return int(text)

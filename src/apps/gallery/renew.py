@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from src.apps.gallery.arguments import to_path
 from src.apps.gallery.interruption import stops_cleanly
 from src.apps.gallery.output import count
 from src.apps.gallery.pids import parse_pids
@@ -27,6 +28,7 @@ def run(pid: int | str | Sequence[int | str], templates: Path | str, identifiers
         UserError: There is no such gallery, or nobody with such a number; nothing is changed then.
     """
     pids = parse_pids(pid)
+    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
     with (
         stops_cleanly("Everybody has either the old template or the new one; the same command renews the rest, too."),
         CancellableGallery.open(templates, identifiers, write=True) as gallery,

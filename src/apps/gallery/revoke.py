@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from src.apps.gallery.arguments import to_path
 from src.apps.gallery.interruption import stops_cleanly
 from src.apps.gallery.output import count
 from src.apps.gallery.pids import parse_pids
@@ -27,8 +28,9 @@ def run(pid: int | str | Sequence[int | str], templates: Path | str, identifiers
         UserError: There is no such gallery, or nobody with such a number; nothing is changed then.
     """
     pids = parse_pids(pid)
+    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
     with (
-        stops_cleanly("Some may be revoked and others not; run privface gallery audit --repair, then revoke again."),
+        stops_cleanly("Either nobody or all were revoked: run privface gallery audit --repair, then stats."),
         CancellableGallery.open(templates, identifiers, write=True) as gallery,
         Console(stderr=True).status("revoking"),
     ):
@@ -36,7 +38,8 @@ def run(pid: int | str | Sequence[int | str], templates: Path | str, identifiers
         revoked = gallery.revoke(people)
     Console().print(
         f"Revoked {count(revoked, 'template')} of {count(len(people), 'person', 'people')}: identifiers are erased, "
-        "templates deleted. Delete their rows of people.csv, too.",
+        "templates deleted. Their rows of people.csv keep enrol from enrolling them again; to forget the names, delete "
+        "their photographs, then the rows.",
         highlight=False,
         soft_wrap=True,
     )

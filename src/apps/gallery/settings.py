@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
+from src.apps.gallery.arguments import check_kind
 from src.apps.gallery.encoding import Encoder
-from src.errors import UserError
+from src.errors import UserError, check_choice
 from src.models.cancellable.gallery import CancellableGallery
 from src.models.cancellable.identifier_store import IdentifierKind
 from src.models.cancellable.parameters import LutScope, Parameters
@@ -22,7 +24,10 @@ class Settings:
         lut_bits: Bits per symbol, by default all.
         lut_scope: Whether each position of a code has its own lookup table, which is the default.
         identifier: How identifiers come about, by default at random.
-        threshold: Least score that `identify` accepts, by default 0.
+        threshold: Least fraction of equal symbols that `identify` accepts, by default 0.
+
+    Raises:
+        UserError: A value is of another kind.
     """
 
     flip: bool | None
@@ -30,6 +35,15 @@ class Settings:
     lut_scope: LutScope | None
     identifier: IdentifierKind | None
     threshold: float | None
+
+    def __post_init__(self) -> None:
+        check_kind("flip", self.flip, bool)
+        check_kind("lut_bits", self.lut_bits, int)
+        check_kind("threshold", self.threshold, float)
+        if self.lut_scope is not None:
+            check_choice("lut_scope", self.lut_scope, get_args(LutScope))
+        if self.identifier is not None:
+            check_choice("identifier", self.identifier, get_args(IdentifierKind))
 
     def parameters(self, encoder: Encoder) -> Parameters:
         """Parameters of a new gallery for the codes of a network."""

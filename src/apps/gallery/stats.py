@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from src.apps.gallery.arguments import to_path
 from src.apps.gallery.output import count, grid
 from src.models.cancellable.gallery import CancellableGallery, GalleryStats
 from src.models.cancellable.parameters import Parameters
@@ -15,7 +16,7 @@ from src.models.cancellable.parameters import Parameters
 __all__ = ["run"]
 
 _DIGITS = 16
-_IDENTIFIERS = {"csprng": "random, stored one by one", "prf": "derived from one master key"}
+_IDENTIFIERS = {"csprng": "random, stored one by one", "prf": "derived from one master key and a random start of each"}
 _SCOPES = {"per_position": "a secret table for each symbol", "shared": "one secret table for all symbols"}
 
 
@@ -29,6 +30,7 @@ def run(templates: Path | str, identifiers: Path | str) -> None:
     Raises:
         UserError: They hold no gallery.
     """
+    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
     with CancellableGallery.open(templates, identifiers) as gallery:
         stats = gallery.stats()
     Console().print(_describe(stats, templates, identifiers), soft_wrap=True)

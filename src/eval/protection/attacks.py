@@ -100,7 +100,7 @@ class Attacks:
         linked = self._link(faces, pairs, tell)
         plain = operating_scores(faces.codes, mated, non_mated)
         tell("renewing identifiers")
-        renewed = renewal(faces, plain, mated, non_mated, self.seed)
+        renewed = renewal(faces, plain, mated, non_mated, self.seed, self.bins, self.integral)
         tell("inverting codes")
         settings = InversionSettings(self.inverted, self.records, self.seed + self.keys)
         inverted = invert(faces, plain, mated, non_mated, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from src.datamodules.evaluation_images import EvaluationImages
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from src.eval.matching import Matcher
 
 __all__ = ["ProtectionBenchmark", "class_folders"]
+
+_OTHER_SYMBOLS = 0.05
+"""Share of symbols that may differ because the processor rounds otherwise."""
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None] | None
 
@@ -136,17 +143,23 @@ class ProtectionBenchmark:
 
         Returns:
             The score of ``evaluated`` with the privacy metrics `metric_names` and what a report draws of them;
-            unchanged where there are no codes, or the embeddings they were made of are not known.
+            unchanged where there are no codes and, with a warning, where it is not known what they were made of.
         """
-        score = evaluated.scores[name]
-        if evaluated.rank_hash is None or unprotected is None:
+        score, codes = evaluated.scores[name], evaluated.collected[name]["original"]
+        if codes.dtype != torch.uint8:
             return score
-        faces = CodedFaces(
-            unprotected.collected[name]["original"].float(),
-            evaluated.collected[name]["original"].numpy(),
-            self.faces.labels,
-            evaluated.rank_hash,
-        )
+        if evaluated.rank_hash is None or unprotected is None:
+            log.warning(
+                "%s: not measured, because what makes codes of embeddings is not known: it takes "
+                "codes that are the argmax of a linear map of embeddings (model.code_mode=argmax) evaluated with them",
+                name,
+            )
+            return score
+        embeddings = unprotected.collected[name]["original"].float()
+        if float((evaluated.rank_hash.codes(embeddings) != codes).float().mean()) > _OTHER_SYMBOLS:
+            log.warning("%s: not measured, because the codes are of another backbone than the embeddings", name)
+            return score
+        faces = CodedFaces(embeddings, codes.numpy(), self.faces.labels, evaluated.rank_hash)
         tell = None if on_progress is None else lambda what: on_progress(f"{name}: {what}")
         findings = self.attacks.run(faces, self.pairs, tell)
         return replace(score, privacy=findings.metrics, curves=replace(score.curves, protection=findings.curves))

@@ -66,7 +66,7 @@ def guessing(faces: CodedFaces, plain: OperatingScores) -> dict[str, float]:
         The metrics `GUESSING_METRICS`. Thresholds are those of equal error rates and of a false accept rate of 0.001.
         Bits are log2 of the mean number of random codes until one is accepted at the latter: if symbols are uniform and
         independent; if they have the measured entropy; and if they hang together as impostor scores tell. The last two
-        are log2 of the number of other people's faces until one is accepted, which never takes more than 1 / FAR.
+        are log2 of the number of other people's faces until one is accepted, which takes 1 / FAR of them.
         NaN where there are too few scores to tell.
     """
     m, threshold = faces.codes.shape[1], plain.far

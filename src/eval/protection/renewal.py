@@ -12,11 +12,11 @@ from src.eval.protection.keys import identifiers
 from src.eval.protection.operating import OperatingScores
 from src.eval.protection.scores import match
 from src.eval.score import Renewal
-from src.eval.unlinkability import d_sys, null_bias
+from src.eval.unlinkability import Integral, d_sys, null_bias
 
 __all__ = ["RENEWAL_METRICS", "RenewalResult", "renewal"]
 
-RENEWAL_METRICS = ("renewed_gap", "dsys_renewed", "renewed_equal", "renewed_passes")
+RENEWAL_METRICS = ("renewed_gap", "dsys_renewed", "dsys_renewed_chance", "renewed_equal", "renewed_passes")
 
 _MARGIN = 0.01  # that renewed templates may match more than other people's do
 _LINK_MARGIN = 0.02  # above chance
@@ -32,7 +32,13 @@ class RenewalResult:
 
 
 def renewal(
-    faces: CodedFaces, plain: OperatingScores, mated: ImagePairs, non_mated: ImagePairs, seed: int
+    faces: CodedFaces,
+    plain: OperatingScores,
+    mated: ImagePairs,
+    non_mated: ImagePairs,
+    seed: int,
+    bins: int | None = None,
+    integral: Integral = "sum",
 ) -> RenewalResult:
     """Renew every identifier; probe the old templates under the new identifiers, and the new templates.
 
@@ -47,16 +53,20 @@ def renewal(
         mated: Images of one person, template and probe.
         non_mated: Images of different people.
         seed: Of the identifiers.
+        bins: See `src.eval.unlinkability.d_sys`.
+        integral: See there.
     """
     old, new = identifiers(faces, seed), identifiers(faces, seed + 1)
     stale, template = faces.codes ^ old, faces.codes ^ old ^ old ^ new
     renewed, others = (_probe(faces.codes, stale, new, pairs) for pairs in (mated, non_mated))
     gap = float(renewed.mean() - plain.impostor.mean())
-    linked, chance = d_sys(renewed, others).d_sys, null_bias(renewed, others)
+    linked = d_sys(renewed, others, bins=bins, integral=integral).d_sys
+    chance = null_bias(renewed, others, bins=bins, integral=integral)
     edges = _edges(faces.codes.shape[1])
     metrics = {
         "renewed_gap": gap,
         "dsys_renewed": linked,
+        "dsys_renewed_chance": chance,
         "renewed_equal": float((_probe(faces.codes, template, new, mated) == plain.genuine).mean()),
         "renewed_passes": float(gap < _MARGIN and linked < chance + _LINK_MARGIN),
     }

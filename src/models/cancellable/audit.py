@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError
+from src.models.cancellable.changes import StoreName, find_older_copy, finish
 from src.models.cancellable.identifier_store import IdentifierStore
 from src.models.cancellable.record_store import RecordStore
-from src.models.cancellable.snapshot import identifier_places
+from src.models.cancellable.snapshot import counterparts
 from src.models.cancellable.template_file import Records, concatenate
 from src.models.cancellable.template_store import TemplateStore
 
 __all__ = ["Audit", "Finding", "inspect", "mend"]
-
-StoreName = Literal["templates", "identifiers"]
 
 _BLOCK = 1 << 16
 _CHANCE = 1e-9
@@ -76,22 +74,16 @@ def inspect(templates: TemplateStore, identifiers: IdentifierStore) -> Audit:
 
 
 def mend(templates: TemplateStore, identifiers: IdentifierStore) -> Audit:
-    """Erase leftovers and, if no file is damaged, whatever has no counterpart in the other store."""
+    """Erase what interrupted calls have left, unless a file is damaged or a store is an older copy."""
     before = inspect(templates, identifiers)
-    templates.delete_leftovers()
-    identifiers.delete_leftovers()
-    if not any(finding.kind == _DAMAGED for finding in before.findings):
-        without_identifier, without_template = _counterparts(templates, identifiers)
-        # Identifiers first: what is left of a renewal or revocation is to be gone even if the rest fails.
-        for store, gone in ((identifiers, without_template), (templates, without_identifier)):
-            if any(mask.any() for mask in gone):
-                store.commit(gone)
+    if not any(finding.kind in (_DAMAGED, _OLDER) for finding in before.findings):
+        finish(templates, identifiers)
     after = inspect(templates, identifiers)
     repaired = [finding for finding in before.findings if finding not in after.findings]
     return Audit(after.templates, after.identifiers, after.findings, repaired)
 
 
-_DAMAGED = "damaged file"
+_DAMAGED, _OLDER = "damaged file", "older copy"
 
 
 def _leftovers(name: StoreName, store: RecordStore) -> Iterator[Finding]:
@@ -103,13 +95,9 @@ def _leftovers(name: StoreName, store: RecordStore) -> Iterator[Finding]:
 def _damage(name: StoreName, store: RecordStore) -> Iterator[Finding]:
     for segment in store.index().segments:
         try:
-            store.read(segment)
+            store.check_whole(segment)
         except UserError as error:
             yield Finding(name, _DAMAGED, 1, str(error))
-            continue
-        if not store.is_whole(segment):
-            detail = f"{store.folder / segment.file}: not the content that was written; restore it from a copy"
-            yield Finding(name, _DAMAGED, 1, detail)
 
 
 def _disorder(name: StoreName, store: RecordStore) -> Iterator[Finding]:
@@ -125,32 +113,22 @@ def _disorder(name: StoreName, store: RecordStore) -> Iterator[Finding]:
     unordered = sum(int(np.count_nonzero(np.diff(part.pids) < 0)) for part in parts)
     if unordered:
         yield Finding(name, "record out of order", unordered, f"{store.folder}: restore it from a copy")
-    if store.layout.words:
-        padded = sum(int((rows & ~store.used_bits).any(axis=1).sum()) for rows in _row_blocks(records))
-        if padded:
-            yield Finding(name, "bits beyond the code", padded, f"{store.folder}: enrol these people anew")
+    padded = sum(int((rows & ~store.used_bits).any(axis=1).sum()) for rows in _row_blocks(records))
+    if padded:
+        yield Finding(name, "bits beyond the code", padded, f"{store.folder}: enrol these people anew")
 
 
 def _unmatched(templates: TemplateStore, identifiers: IdentifierStore) -> Iterator[Finding]:
-    lonely = [sum(int(mask.sum()) for mask in masks) for masks in _counterparts(templates, identifiers)]
+    lonely = [sum(int(mask.sum()) for mask in masks) for masks in counterparts(templates, identifiers)]
+    if (older := find_older_copy(templates, identifiers)) is not None:
+        yield Finding(older[0], _OLDER, 1, older[1])
     if lonely[0]:
-        detail = f"{templates.folder}: such a template is never compared; restore identifiers from a copy, or repair"
-        yield Finding("templates", "template without identifier", lonely[0], detail)
+        detail = "one of the folders is an older copy: restore it, or revoke these people; never compared until then"
+        yield Finding("templates", "template without identifier", lonely[0], f"{templates.folder}: {detail}")
     if lonely[1]:
-        detail = f"{identifiers.folder}: of an interrupted call; repair"
+        is_copy = older is not None or lonely[0] > 0
+        detail = f"{identifiers.folder}: " + ("see above" if is_copy else "of an interrupted call; repair")
         yield Finding("identifiers", "identifier without template", lonely[1], detail)
-
-
-def _counterparts(
-    templates: TemplateStore, identifiers: IdentifierStore
-) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
-    """Which templates have no identifier, and which identifiers no template, for each file."""
-    ciphered, keys = templates.records(), identifiers.records()
-    all_keys, all_ciphered = concatenate(keys, identifiers.layout.words), concatenate(ciphered, templates.layout.words)
-    return (
-        [places < 0 for places in identifier_places(ciphered, all_keys)],
-        [places < 0 for places in identifier_places(keys, all_ciphered)],
-    )
 
 
 def _reused(templates: TemplateStore, identifiers: IdentifierStore) -> Iterator[Finding]:

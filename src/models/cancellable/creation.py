@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 from src.errors import UserError
-from src.models.cancellable.durable import SHARED, make_folder, replace_file
+from src.models.cancellable.durable import SHARED, explain_failure, make_folder, replace_file
 from src.models.cancellable.identifier_store import IdentifierKind, IdentifierStore
 from src.models.cancellable.locks import lock_for_writing
 from src.models.cancellable.parameters import Parameters
 from src.models.cancellable.record_store import INDEX, StoreIndex
 from src.models.cancellable.template_store import PARAMETERS, TemplateStore
 
-__all__ = ["check_folders", "create_stores"]
+__all__ = ["check_stores", "create_stores"]
 
 _ID_BYTES = 16
 
@@ -29,6 +29,15 @@ def check_folders(templates: Path, identifiers: Path) -> None:
         )
 
 
+def check_stores(templates: Path, identifiers: Path) -> None:
+    """Raise UserError if two folders do not hold a gallery."""
+    check_folders(templates, identifiers)
+    if not (templates / PARAMETERS).exists():
+        _check_unused(templates)
+        raise UserError(f"{templates}: holds no gallery, {PARAMETERS} is missing; enrol somebody to make one")
+    IdentifierStore.check(identifiers)
+
+
 def create_stores(templates: Path, identifiers: Path, parameters: Parameters, kind: IdentifierKind) -> None:
     """Make both stores, empty.
 
@@ -36,14 +45,19 @@ def create_stores(templates: Path, identifiers: Path, parameters: Parameters, ki
     the same call does everything again; both folders then name the same gallery, or the one of identifiers none.
 
     Raises:
-        UserError: A folder holds a gallery, or one lies in the other, or others may read that of identifiers.
+        UserError: A folder holds a gallery or something else, or one lies in the other, or others may read that of
+            identifiers.
     """
     check_folders(templates, identifiers)
-    make_folder(templates, 0o755)
-    make_folder(identifiers, 0o700)
-    with lock_for_writing(templates, identifiers):
+    with ExitStack() as stack:
+        stack.enter_context(explain_failure(templates, lambda: "no gallery was made; the same call begins again"))
+        make_folder(identifiers, 0o700)
+        IdentifierStore.check_usable(identifiers)
+        make_folder(templates, 0o755)
+        stack.enter_context(lock_for_writing(templates, identifiers))
         if (templates / PARAMETERS).exists():
             raise UserError(f"{templates}: holds a gallery already; open it, or give another folder")
+        _check_unused(templates)
         gallery = StoreIndex.read(templates).gallery if (templates / INDEX).exists() else secrets.token_hex(_ID_BYTES)
         if _is_used(identifiers, gallery):
             raise UserError(f"{identifiers}: holds the identifiers of another gallery; give another folder")
@@ -51,6 +65,13 @@ def create_stores(templates: Path, identifiers: Path, parameters: Parameters, ki
         IdentifierStore.prepare(identifiers, kind)
         IdentifierStore(identifiers, parameters, nullcontext).create(gallery)
         replace_file(templates / PARAMETERS, parameters.to_json(), SHARED)
+
+
+def _check_unused(templates: Path) -> None:
+    """Refuse a folder of templates that has lost its parameters; an interrupted creation leaves an empty index."""
+    has_index = (templates / INDEX).exists()
+    if any(templates.glob("*.drht")) or (has_index and StoreIndex.read(templates).next_version > 1):
+        raise UserError(f"{templates}: holds templates but no {PARAMETERS}; restore {PARAMETERS} from a copy")
 
 
 def _is_used(identifiers: Path, gallery: str) -> bool:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.errors import UserError
-from src.files import explain_full_disk
+from src.files import sync_folder
 
-__all__ = ["PRIVATE", "SHARED", "check_private", "make_folder", "replace_file", "sync_folder", "wipe", "write_file"]
+__all__ = [
+    "PRIVATE",
+    "SHARED",
+    "check_private",
+    "check_writable",
+    "explain_failure",
+    "make_folder",
+    "replace_file",
+    "wipe",
+    "write_file",
+]
 
 PRIVATE = 0o600
 """Mode of what only its owner may read."""
@@ -35,20 +45,20 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview], mode: int) -> s
     Returns:
         SHA-256 of the content, in hex.
     """
-    path.unlink(missing_ok=True)  # the permissions of an existing file would stay
+    _discard(path, mode)  # the permissions of an existing file would stay
     digest = hashlib.sha256()
-    with explain_full_disk(path.parent, "nothing was changed"):
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    digest.update(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_folder(path.parent)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):  # of the two errors the first tells more
+            _discard(path, mode)
+        raise
     return digest.hexdigest()
 
 
@@ -58,15 +68,6 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     write_file(temporary, [content], mode)
     os.replace(temporary, path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def wipe(path: Path) -> None:
@@ -84,12 +85,25 @@ def wipe(path: Path) -> None:
     path.unlink()
 
 
+@contextmanager
+def explain_failure(place: Path, consequence: Callable[[], str]) -> Iterator[None]:
+    """Turn an error of the operating system, a full disk or a lack of permission, into a `UserError`.
+
+    Args:
+        place: What was being changed, for errors that do not name a file.
+        consequence: Says, after the error, what became of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or place}: {error.strerror}; {consequence()}") from error
+
+
 def make_folder(path: Path, mode: int) -> None:
-    """Create a folder and its parents, durably; one that is there and empty gets the mode.
+    """Create a folder and its parents, durably; one that is empty gets the mode, another one keeps its own.
 
     Raises:
-        UserError: The path is a file, or the folder is not empty and readable by others than its owner although
-            ``mode`` forbids that.
+        UserError: It cannot be made.
     """
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -100,6 +114,12 @@ def make_folder(path: Path, mode: int) -> None:
         path.chmod(mode)
     for folder in missing:
         sync_folder(folder.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError if nothing can be put in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: may not be written to, or is on a read-only disk; nothing was changed")
 
 
 def check_private(folder: Path) -> None:
@@ -117,3 +137,12 @@ def check_private(folder: Path) -> None:
             f"{loose[0]}: others than its owner may {'write to' if loose[0] == folder else 'read'} it, but it holds "
             f"secrets; `chmod -R go= {folder}` takes that away. Who could read it so far may have copied it: renew all."
         )
+
+
+def _discard(path: Path, mode: int) -> None:
+    """Delete a file, if there is one, and what it held too if that was secret."""
+    try:
+        if mode & _OTHERS == 0 and path.exists():
+            wipe(path)
+    finally:
+        path.unlink(missing_ok=True)

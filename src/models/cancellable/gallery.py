@@ -11,29 +11,24 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import UserError, check_choice
 from src.models.cancellable.audit import Audit, inspect, mend
-from src.models.cancellable.changes import add, renew, revoke, to_pids
-from src.models.cancellable.creation import check_folders, create_stores
+from src.models.cancellable.changes import add, finish, new_pids, renew, revoke, to_pids
+from src.models.cancellable.creation import check_stores, create_stores
+from src.models.cancellable.durable import check_writable, explain_failure
 from src.models.cancellable.identifier_store import IdentifierKind, IdentifierStore
 from src.models.cancellable.locks import SharedLock, lock_for_writing
 from src.models.cancellable.outcome import GalleryStats, Matches
 from src.models.cancellable.parameters import Parameters
 from src.models.cancellable.snapshot import Snapshot
 from src.models.cancellable.template_store import PARAMETERS, TemplateStore
-from src.ops.code_bits import pack_planes
 from src.ops.hamming import Metric
 from src.ops.lookup_table import LookupTable
 
 __all__ = ["CancellableGallery", "GalleryStats", "Matches"]
-
-_BLOCK = 4096
-
-Integers = NDArray[np.int64]
 
 
 class CancellableGallery:
@@ -46,18 +41,19 @@ class CancellableGallery:
     gallery and never come again, so that no identifier can serve twice.
 
     What a call has returned stays, whatever happens; one that is killed has done its whole work or none of it, and
-    leaves at most what `repair` erases, see :mod:`src.models.cancellable.changes`.
+    leaves at most what the next change or `repair` erases, see :mod:`src.models.cancellable.changes`.
 
     **Side by side:** one process writes, any number read, threads likewise. A search sees one state of both stores:
     it keeps the writer from replacing an index as long as it lasts, and the next one sees what the writer did.
     """
 
-    def __init__(self, templates: Path, identifiers: Path, writer: ExitStack | None) -> None:
+    def __init__(self, templates: Path, identifiers: Path) -> None:
         self.parameters = Parameters.read(templates / PARAMETERS)
         self._lock = SharedLock(identifiers)
         self._templates = TemplateStore(templates, self.parameters, self._lock.write)
         self._identifiers = IdentifierStore(identifiers, self.parameters, self._lock.write)
-        self._writer = writer
+        self._writer: ExitStack | None = None
+        self._is_finished = False
         self._one_at_a_time = threading.RLock()
         self._latest: Snapshot | None = None
         if self._templates.index().gallery != self._identifiers.index().gallery:
@@ -83,7 +79,8 @@ class CancellableGallery:
             identifiers: Folder, made if need be; only its owner may read it. It belongs on another machine, disk or
                 account than the templates: who has both has the codes.
             parameters: What codes are.
-            identifier: ``"csprng"`` draws and stores every identifier; ``"prf"`` derives them from one key.
+            identifier: ``"csprng"`` draws and stores every identifier; ``"prf"`` draws and stores 16 bytes for each and
+                derives it from them and one key.
 
         Raises:
             UserError: A folder holds a gallery, or one lies in the other, or others may read that of identifiers.
@@ -106,15 +103,14 @@ class CancellableGallery:
                 another process is writing.
         """
         templates, identifiers = Path(templates), Path(identifiers)
-        check_folders(templates, identifiers)
-        if not cls.exists(templates):
-            raise UserError(f"{templates}: holds no gallery, {PARAMETERS} is missing; enrol somebody to make one")
-        if not identifiers.is_dir():
-            raise UserError(f"{identifiers}: no such folder; give that of the identifiers of {templates}")
-        with ExitStack() as stack:
+        with explain_failure(identifiers, lambda: "the gallery was not opened"), ExitStack() as stack:
+            check_stores(templates, identifiers)
             if write:
                 stack.enter_context(lock_for_writing(templates, identifiers))
-            return cls(templates, identifiers, stack.pop_all() if write else None)
+            gallery = cls(templates, identifiers)
+            if write:
+                gallery._writer = stack.pop_all()
+            return gallery
 
     def close(self) -> None:
         """Let others write."""
@@ -149,22 +145,28 @@ class CancellableGallery:
                 f"{fingerprint}); give the checkpoint it was enrolled with, or enrol into new folders"
             )
 
+    def draw_pids(self, count: int) -> list[int]:
+        """Random pids that are nobody's, for an application that notes whose they are before it enrols them."""
+        with self._lock.read():
+            return new_pids(count, self._templates.records()).tolist()
+
     def enrol(self, codes: Tensor | NDArray[np.uint8], pids: Sequence[int] | None = None) -> list[int]:
         """Add templates; they are durable on return.
 
         Args:
             codes: uint8 [n, m], values 0..q-1.
-            pids: Whose they are, people of this gallery; None makes each the first template of a new person.
+            pids: Whose they are: people of this gallery, or new ones, see `draw_pids`; a pid may occur more than once.
+                None makes each the first template of a new person.
 
         Returns:
             Whose they are, n pids.
 
         Raises:
-            UserError: Codes are not those of this gallery; or a pid is unknown.
+            UserError: Codes are not those of this gallery, or there are not n pids.
         """
-        with self._writing():
-            owners = None if pids is None else to_pids(pids)
-            return add(self._templates, self._identifiers, self._words(codes), owners).tolist()
+        with self._changing():
+            words = self.parameters.to_words(codes, self._table)
+            return add(self._templates, self._identifiers, words, None if pids is None else to_pids(pids)).tolist()
 
     def identify(
         self,
@@ -178,26 +180,20 @@ class CancellableGallery:
         Args:
             codes: uint8 [Q, m], values 0..q-1.
             k: How many people to find for each.
-            threshold: Least score of those to find, by default that of the parameters.
+            threshold: Least score of those to find, by default that of the parameters, which is one for symbols.
             metric: Whether to compare symbols or bits.
 
         Raises:
-            UserError: Codes are not those of this gallery, or ``k`` is less than 1.
+            UserError: Codes are not those of this gallery, ``k`` is less than 1, or bits need a threshold of their own.
         """
         check_choice("metric", metric, ("symbols", "bits"))
         if k < 1:
             raise UserError(f"k={k}: expected at least 1")
-        words, bits = self._words(codes), self.parameters.bits
+        least = self.parameters.least_score(metric, threshold)
+        words, bits = self.parameters.to_words(codes, self._table), self.parameters.bits
         with self._snapshot() as snapshot:
             nearest, skipped = snapshot.search(words, k, metric, bits), snapshot.skipped
-        scores = 1 - nearest.distances / (self.parameters.m * (1 if metric == "symbols" else bits))
-        nobody = (nearest.pids < 0) | (scores < (self.parameters.threshold if threshold is None else threshold))
-        return Matches(
-            torch.from_numpy(np.where(nobody, -1, nearest.pids)),
-            torch.from_numpy(np.where(nobody, 0, scores).astype(np.float32)),
-            torch.from_numpy(np.where(nobody, -1, nearest.distances).astype(np.int32)),
-            skipped,
-        )
+        return Matches.of(nearest, self.parameters.m * (1 if metric == "symbols" else bits), least, skipped)
 
     def renew(self, pids: Sequence[int] | None = None) -> int:
         """Give all templates of some people new identifiers; scores stay the same, no face is needed.
@@ -211,7 +207,7 @@ class CancellableGallery:
         Raises:
             UserError: A pid is unknown, or a template has no identifier; nothing was changed.
         """
-        with self._writing():
+        with self._changing():
             return renew(self._templates, self._identifiers, None if pids is None else to_pids(pids))
 
     def revoke(self, pids: Sequence[int]) -> int:
@@ -226,7 +222,7 @@ class CancellableGallery:
         Raises:
             UserError: A pid is unknown; nobody was revoked.
         """
-        with self._writing():
+        with self._changing():
             return revoke(self._templates, self._identifiers, to_pids(pids))
 
     def audit(self) -> Audit:
@@ -239,9 +235,10 @@ class CancellableGallery:
             return inspect(self._templates, self._identifiers)
 
     def repair(self) -> Audit:
-        """Erase what interrupted calls left behind; nothing that a call has returned is lost.
+        """Erase what interrupted calls left behind; a template is never deleted.
 
-        A store of which a file is missing or damaged is left as it is: restore the file from a copy first.
+        Where a file is missing or damaged, or one of the folders is an older copy, both stay as they are: restore what
+        is missing first.
         """
         with self._writing():
             return mend(self._templates, self._identifiers)
@@ -273,8 +270,20 @@ class CancellableGallery:
     def _writing(self) -> Iterator[None]:
         if self._writer is None:
             raise UserError(f"{self._templates.folder}: the gallery is open for reading only, or closed")
+        for folder in (self._templates.folder, self._identifiers.folder):
+            check_writable(folder)
         with self._one_at_a_time:
             yield
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Begins with what an interrupted call of this process or an earlier one has left."""
+        with self._writing():
+            if not self._is_finished:
+                finish(self._templates, self._identifiers)
+            self._is_finished = False
+            yield
+            self._is_finished = True
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -287,13 +296,3 @@ class CancellableGallery:
     @cached_property
     def _table(self) -> LookupTable:
         return self.parameters.lookup_table(self._identifiers.lut_seed)
-
-    def _words(self, codes: Tensor | NDArray[np.uint8]) -> Integers:
-        """int64 [n, W], the bits of codes."""
-        values = np.asarray(codes)
-        if values.ndim != 2 or values.shape[1] != self.parameters.m:
-            raise UserError(f"expected codes uint8 [n, {self.parameters.m}], found {values.dtype} {list(values.shape)}")
-        words = np.empty((len(values), self.parameters.words), np.int64)
-        for start in range(0, len(values), _BLOCK):
-            words[start : start + _BLOCK] = pack_planes(self._table.encode(values[start : start + _BLOCK]))
-        return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from src.errors import UserError
 from src.models.cancellable.durable import PRIVATE, check_private, replace_file
 from src.models.cancellable.parameters import Parameters
 from src.models.cancellable.record_store import RecordStore
-from src.models.cancellable.template_file import PLANES, Layout, Records, concatenate
+from src.models.cancellable.template_file import PLANES, Layout, Records, Rows, concatenate
 
 __all__ = ["IdentifierKind", "IdentifierStore", "Secrets"]
 
@@ -31,6 +32,9 @@ IdentifierKind = Literal["csprng", "prf"]
 _SECRETS = "secrets.json"
 _INFO = b"drh/id/v1"
 _SEED_BYTES = 32
+_START_WORDS = 2
+_OWN_WHEN_NEW = re.compile(r".+\.lock|\..+\.tmp")
+"""What lies in a folder before its secrets do."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,10 @@ _FILE = TypeAdapter(Secrets)
 class IdentifierStore(RecordStore):
     """One identifier of as many random bits as a template has, for each template and each version of it.
 
-    With ``csprng`` the operating system draws every identifier and the store holds it. With ``prf`` the store holds
-    only which (pid, version) exist; the identifier is AES-256 of the blocks (pid, version, number of the block) under
-    a key from HKDF of the master key, so that who has that key has all identifiers, deleted ones too.
+    With ``csprng`` the operating system draws every identifier and the store holds it. With ``prf`` it draws a start of
+    128 bits and the store holds that; the identifier is the key stream of AES-256 in counter mode from there, under a
+    key from HKDF of the master key. Neither kind is a function of (pid, version): those come again when both stores are
+    restored from copies, and an identifier must not. And both are lost with the record, whoever has the master key.
 
     Args:
         folder: Holds ``secrets.json``, the index and the files; only its owner may read them.
@@ -70,11 +75,30 @@ class IdentifierStore(RecordStore):
     """
 
     def __init__(self, folder: Path, parameters: Parameters, alone: Callable[[], AbstractContextManager]) -> None:
+        IdentifierStore.check(folder)
         check_private(folder)
         self.secrets = _read_secrets(folder / _SECRETS)
-        words = parameters.words if self.kind == "csprng" else 0
-        layout = Layout(b"DRHI", PLANES, parameters.m, parameters.q, parameters.bits, words)
-        super().__init__(folder, layout, "drhi", used_bits=parameters.used_bits, secret=True, alone=alone)
+        self._template_bits = parameters.used_bits
+        drawn = self._template_bits if self.kind == "csprng" else np.full(_START_WORDS, -1, np.int64)
+        layout = Layout(b"DRHI", PLANES, parameters.m, parameters.q, parameters.bits, len(drawn))
+        super().__init__(folder, layout, "drhi", used_bits=drawn, secret=True, alone=alone)
+
+    @staticmethod
+    def check(folder: Path) -> None:
+        """Raise UserError if a folder is none of identifiers."""
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give that of the identifiers")
+        if not (folder / _SECRETS).exists():
+            raise UserError(
+                f"{folder}: holds no {_SECRETS}: not a folder of identifiers; give that folder, or restore the file "
+                "from a copy if this is it: without it no template can be compared"
+            )
+
+    @staticmethod
+    def check_usable(folder: Path) -> None:
+        """Raise UserError if identifiers cannot be put in a folder, because it holds something else."""
+        if any(not _OWN_WHEN_NEW.fullmatch(path.name) for path in folder.iterdir()):
+            IdentifierStore.check(folder)
 
     @staticmethod
     def prepare(folder: Path, kind: IdentifierKind) -> None:
@@ -103,26 +127,21 @@ class IdentifierStore(RecordStore):
             The identifiers, in the order of ``pids``.
         """
         versions = self.unused_versions(len(pids))
-        if self.secrets.master_key is not None:
-            nothing = np.empty((len(pids), 0), np.int64)
-            self.add(Records(pids, versions, nothing))
-            return Records(pids, versions, self._derived(pids, versions))
         drawn = np.frombuffer(secrets.token_bytes(self.used_bits.nbytes * len(pids)), np.int64)
         records = Records(pids, versions, drawn.reshape(len(pids), -1) & self.used_bits)
         self.add(records)
-        return records
+        return self._opened(records)
 
     def identifiers(self) -> Records:
         """All identifiers; those derived from the master key are computed when they are asked for."""
-        stored = concatenate(self.records(), self.layout.words)
+        return self._opened(concatenate(self.records(), self.layout.words))
+
+    def _opened(self, stored: Records) -> Records:
+        """Identifiers of what the store holds."""
         if self.secrets.master_key is None:
             return stored
-        return Records(stored.pids, stored.versions, self._derived(stored.pids, stored.versions))
-
-    def _derived(self, pids: NDArray[np.int64], versions: NDArray[np.uint32]) -> _Derived:
-        assert self.secrets.master_key is not None
         key = HKDF(SHA256(), length=32, salt=None, info=_INFO).derive(bytes.fromhex(self.secrets.master_key))
-        return _Derived(key, pids, versions, self.used_bits)
+        return Records(stored.pids, stored.versions, _Derived(key, stored.rows, self._template_bits))
 
 
 @dataclass(frozen=True)
@@ -131,27 +150,21 @@ class _Derived:
 
     Attributes:
         key: 32 bytes.
-        pids: int64 [N].
-        versions: uint32 [N].
+        starts: Of N rows of two words, the low one first: the counter to begin with.
         used: int64 [W], ones where an identifier has a bit.
     """
 
     key: bytes
-    pids: NDArray[np.int64]
-    versions: NDArray[np.uint32]
+    starts: Rows
     used: NDArray[np.int64]
 
     def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        blocks = np.empty((len(positions), -(-len(self.used) // 2)), _BLOCK)
-        blocks["pid"] = self.pids[positions, None]
-        blocks["version"] = self.versions[positions, None]
-        blocks["number"] = np.arange(blocks.shape[1])
-        # Each block is a counter that never comes again: together they are the key stream of counter mode.
+        # The low word alone is counted, modulo 2^64. Of 2^32 identifiers two overlap with probability 2^-60.
+        starts = self.starts[positions].astype("<i8", copy=False)
+        blocks = np.repeat(starts[:, None], -(-len(self.used) // 2), axis=1)
+        blocks[:, :, 0] += np.arange(blocks.shape[1])
         stream = Cipher(AES(self.key), ECB()).encryptor().update(blocks.tobytes())
         return np.frombuffer(stream, "<i8").reshape(len(blocks), 2 * blocks.shape[1])[:, : len(self.used)] & self.used
-
-
-_BLOCK = np.dtype([("pid", "<i8"), ("version", "<u4"), ("number", "<u4")])
 
 
 def _read_secrets(path: Path) -> Secrets:

@@ -63,7 +63,11 @@ def lock_for_writing(*folders: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, kind: int) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    try:
+        # For writing, as network file systems demand of who wants to be alone.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened for a lock ({error.strerror})") from error
     try:
         fcntl.flock(descriptor, kind)
         yield

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from src.models.cancellable.identifier_store import IdentifierKind
 from src.models.cancellable.parameters import Parameters
+from src.models.cancellable.snapshot import Nearest
 
 __all__ = ["GalleryStats", "Matches"]
 
@@ -29,6 +32,18 @@ class Matches:
     scores: Tensor
     distances: Tensor
     skipped: int
+
+    @classmethod
+    def of(cls, nearest: Nearest, total: int, threshold: float, skipped: int) -> Matches:
+        """Scores of the nearest people, those below the threshold left out; ``total`` symbols or bits are compared."""
+        scores = (total - nearest.distances) / total
+        nobody = (nearest.pids < 0) | (scores < threshold)
+        return cls(
+            torch.from_numpy(np.where(nobody, -1, nearest.pids)),
+            torch.from_numpy(np.where(nobody, 0, scores).astype(np.float32)),
+            torch.from_numpy(np.where(nobody, -1, nearest.distances).astype(np.int32)),
+            skipped,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
 
 from src.errors import UserError, check_choice
 from src.ops.code_bits import pack_planes, plane_words
+from src.ops.hamming import Metric
 from src.ops.lookup_table import LookupTable
 
 __all__ = ["LutScope", "Parameters"]
+
+_BLOCK = 4096
 
 LutScope = Literal["per_position", "shared"]
 
@@ -31,7 +35,8 @@ class Parameters:
         bits: Bits per symbol after the lookup table; fewer than log2 q lose information.
         flip: Whether a code holds the symbols of the mirrored image too.
         lut_scope: Whether each position of a code has its own lookup table.
-        threshold: Score from which on a probe is taken for a person of the gallery, from 0 to 1.
+        threshold: Share of equal symbols from which on a probe is taken for a person of the gallery, from 0 to 1. Of
+            bits other codes share more, half of them by chance, so that it says nothing about those.
         layout: How the bits lie in a template; see :mod:`src.ops.code_bits`.
 
     Raises:
@@ -66,6 +71,42 @@ class Parameters:
     def used_bits(self) -> NDArray[np.int64]:
         """int64 [W], ones where a template has a bit."""
         return pack_planes(torch.ones(self.m, self.bits, dtype=torch.uint8)).numpy()
+
+    def least_score(self, metric: Metric, threshold: float | None) -> float:
+        """The score from which on a probe is taken for a person, where ``threshold`` may say another one.
+
+        Raises:
+            UserError: It does not, bits are compared, and the gallery has a threshold, which is one for symbols.
+        """
+        if threshold is not None:
+            return threshold
+        if metric == "bits" and self.threshold:
+            raise UserError(
+                f"metric=bits: the gallery's threshold, {self.threshold}, is a share of equal symbols; give the "
+                "threshold for metric=bits too"
+            )
+        return self.threshold
+
+    def to_words(self, codes: Tensor | NDArray[np.uint8], table: LookupTable) -> NDArray[np.int64]:
+        """Bits of codes.
+
+        Args:
+            codes: uint8 [n, m], values 0..q-1.
+            table: The gallery's.
+
+        Returns:
+            int64 [n, W].
+
+        Raises:
+            UserError: Codes are not those of this gallery.
+        """
+        values = np.asarray(codes)
+        if values.ndim != 2 or values.shape[1] != self.m:
+            raise UserError(f"expected codes uint8 [n, {self.m}], found {values.dtype} {list(values.shape)}")
+        words = np.empty((len(values), self.words), np.int64)
+        for start in range(0, len(values), _BLOCK):
+            words[start : start + _BLOCK] = pack_planes(table.encode(values[start : start + _BLOCK]))
+        return words
 
     def lookup_table(self, seed: bytes) -> LookupTable:
         """The gallery's lookup table."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.errors import UserError
-from src.models.cancellable.durable import PRIVATE, SHARED, replace_file, sync_folder, wipe
+from src.files import sync_folder
+from src.models.cancellable.durable import PRIVATE, SHARED, replace_file, wipe
 from src.models.cancellable.template_file import Layout, Records, concatenate, read_records, write_records
 
 __all__ = ["INDEX", "RecordStore", "Segment", "StoreIndex"]
@@ -45,6 +46,8 @@ class StoreIndex:
         next_file: Number of the next file; no file that ever counted has it, or a higher one.
         next_version: The next version; no record that ever counted has it, or a higher one.
         renewals: Records that took the place of others so far.
+        templates_version: Of identifiers: what ``next_version`` of the templates had come to when a call last finished.
+            Templates that are not as far are an older copy. Of templates: 1.
         segments: The files that count, the largest first.
     """
 
@@ -55,6 +58,7 @@ class StoreIndex:
     next_file: int
     next_version: int
     renewals: int
+    templates_version: int
     segments: tuple[Segment, ...]
 
     @property
@@ -126,7 +130,7 @@ class RecordStore:
 
     def create(self, gallery: str) -> None:
         """Make the store empty, whatever is in the folder."""
-        self._write(StoreIndex(1, gallery, 1, 1, 0, ()))
+        self._write(StoreIndex(1, gallery, 1, 1, 0, 1, ()))
 
     def index(self) -> StoreIndex:
         """Read the index, see `StoreIndex.read`."""
@@ -140,10 +144,17 @@ class RecordStore:
         """
         return read_records(self.folder / segment.file, self.layout, segment.records)
 
-    def is_whole(self, segment: Segment) -> bool:
-        """Whether a file that can be mapped has the content that was written."""
-        with open(self.folder / segment.file, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == segment.sha256
+    def check_whole(self, segment: Segment) -> None:
+        """Read all of a file.
+
+        Raises:
+            UserError: It is missing, or has not the content that was written.
+        """
+        self.read(segment)
+        path = self.folder / segment.file
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != segment.sha256:
+                raise UserError(f"{path}: not the content that was written; restore it from a copy")
 
     def records(self) -> list[Records]:
         """Map all files into memory, the largest first."""
@@ -163,12 +174,18 @@ class RecordStore:
             raise UserError(f"{self.folder}: version {records.versions.min()} was used before; none may serve twice")
         self.commit(instead_of, records)
 
-    def commit(self, drop: Sequence[NDArray[np.bool_]] | None = None, add: Records | None = None) -> None:
+    def commit(
+        self,
+        drop: Sequence[NDArray[np.bool_]] | None = None,
+        add: Records | None = None,
+        templates_version: int | None = None,
+    ) -> None:
         """Take some records out and put others in, at once and durably.
 
         Args:
             drop: bool [N] for each file of `records`, which of its records to take out; None keeps all.
             add: What to put in.
+            templates_version: See `StoreIndex`; None leaves it as it is.
         """
         index = self.index()
         kept, touched = [], [] if add is None else [add]
@@ -189,6 +206,7 @@ class RecordStore:
             next_file=index.next_file + 1,
             next_version=index.next_version if add is None else int(add.versions.max()) + 1,
             renewals=index.renewals + (0 if drop is None or add is None else len(add)),
+            templates_version=templates_version or index.templates_version,
             segments=tuple(sorted(kept, key=lambda segment: -segment.records)),
         )
         del touched
@@ -216,8 +234,9 @@ class RecordStore:
 
     def delete_leftovers(self) -> None:
         """Delete those files."""
-        with self._alone():
-            self._delete({path.name for path in self.leftovers()})
+        if left := self.leftovers():
+            with self._alone():
+                self._delete({path.name for path in left})
 
     def bytes(self) -> int:
         """Size of everything in the folder."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from src.models.cancellable.identifier_store import IdentifierStore
 from src.models.cancellable.record_store import StoreIndex
-from src.models.cancellable.template_file import Records
+from src.models.cancellable.template_file import Records, concatenate
 from src.models.cancellable.template_store import TemplateStore
 from src.ops.hamming import Metric, hamming_topk
 
-__all__ = ["Nearest", "Snapshot", "identifier_places"]
+__all__ = ["Nearest", "Snapshot", "counterparts", "identifier_places"]
 
 _BLOCK = 1 << 17
 """Templates searched together: few enough for copies of them to be small."""
@@ -74,7 +74,8 @@ class Snapshot:
             metric: See `hamming_topk`.
             planes: See there.
         """
-        # Among this many templates there are k people, whoever the others belong to.
+        # Among this many templates there are k people, whoever the others belong to. It takes memory and time where one
+        # of the people has thousands of templates; a few each cost nothing.
         depth = k * int(self._people[1].max(initial=1))
         distances = np.empty((len(queries), 0), np.int32)
         pids = np.empty((len(queries), 0), np.int64)
@@ -102,6 +103,18 @@ def identifier_places(templates: Sequence[Records], identifiers: Records) -> lis
     order = np.argsort(identifiers.versions, kind="stable")
     versions = identifiers.versions[order]
     return [_places(records, identifiers.pids, versions, order) for records in templates]
+
+
+def counterparts(
+    templates: TemplateStore, identifiers: IdentifierStore
+) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
+    """Which templates have no identifier, and which identifiers no template: bool [N] for each file of the stores."""
+    ciphered, keys = templates.records(), identifiers.records()
+    all_keys, all_ciphered = concatenate(keys, identifiers.layout.words), concatenate(ciphered, templates.layout.words)
+    return (
+        [places < 0 for places in identifier_places(ciphered, all_keys)],
+        [places < 0 for places in identifier_places(keys, all_ciphered)],
+    )
 
 
 def _places(records: Records, pids: Integers, versions: NDArray[np.uint32], order: Integers) -> Integers:

@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from src.errors import UserError
 from src.models.networks.preprocessing import Preprocessing
 
-__all__ = ["METADATA_KEY", "OnnxNetwork"]
+__all__ = ["ALPHABET_KEY", "METADATA_KEY", "OnnxNetwork"]
 
 METADATA_KEY = "privface.preprocessing"
 """Entry of an ONNX file's ``metadata_props``: the arguments of `Preprocessing` as JSON."""
+
+ALPHABET_KEY = "privface.alphabet"
+"""Entry of an ONNX file of codes: number of symbols q that they are made of."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,8 @@ class OnnxNetwork(nn.Module):
         size: Height and width S of the images, in pixels; None if the graph takes any.
 
     Raises:
-        UserError: There is no such file, onnxruntime cannot run it, or it is no graph of that kind.
+        UserError: There is no such file, onnxruntime cannot run it, or it is no graph of that kind, such as one that
+            yields codes.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class OnnxNetwork(nn.Module):
         self.path = Path(path)
         self._sessions: dict[torch.device, onnxruntime.InferenceSession] = {}
         session = self._session(torch.device("cpu"))
+        _refuse_codes(session, self.path)
         graph_input = self._only_input(session)
         self._input = graph_input.name
         self._type = _TYPES[graph_input.type]
@@ -165,6 +170,16 @@ class OnnxNetwork(nn.Module):
         raise UserError(
             f"{self.path}: expected one input of floats [N, 3, S, S] or [N, S, S, 3], found {found}. "
             "Cut the graph to the part from images to embeddings"
+        )
+
+
+def _refuse_codes(session: onnxruntime.InferenceSession, path: Path) -> None:
+    """Raise UserError if an export of ours yields codes: their cosine means nothing."""
+    alphabet = session.get_modelmeta().custom_metadata_map.get(ALPHABET_KEY)
+    if alphabet is not None:
+        raise UserError(
+            f"{path}: yields codes, symbols out of {alphabet}, where embeddings are expected. Evaluate the "
+            "checkpoint it was made from, or model.safetensors beside it: eval.py experiment=drh ckpt_path=FILE"
         )
 
 

@@ -203,6 +203,12 @@ class RankHashNetwork(nn.Module):
         with torch.no_grad() if self.freeze else nullcontext():
             return self.backbone(image).float()
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the backbone makes the same embedding of an image in every training step."""
+        drops = self.frozen_dropout and any(isinstance(module, _DROPOUTS) for module in self.backbone.modules())
+        return self.freeze and not drops
+
     def layer_input(self, embedding: Tensor) -> Tensor:
         """What the layer is given for raw embeddings [B, d]."""
         return F.normalize(embedding) if self.normalize_embedding else embedding
@@ -211,9 +217,10 @@ class RankHashNetwork(nn.Module):
         """Index codes uint8 [B, m] of raw embeddings [B, d].
 
         Raises:
-            UserError: An embedding is not finite: its code would be arbitrary.
+            UserError: An embedding is not finite: its code would be arbitrary. A graph that this is exported as cannot
+                raise and gives such a code.
         """
-        if not torch.isfinite(embedding).all():
+        if not torch.compiler.is_exporting() and not torch.isfinite(embedding).all():
             raise UserError("the backbone yields embeddings with NaN or infinity, which have no rank-hash code")
         x = self.layer_input(embedding)
         if self.code_mode == "argmax":

@@ -78,7 +78,7 @@ def test_enrolment_that_was_stopped_goes_on(
     gallery("enrol", images=images)
     assert len(gallery.rows()) == 3240
     assert len(gallery.pids()) == 5
-    gallery("audit", repair=True)
+    gallery("audit", repair=True, people=gallery.people)
     gallery("identify", images=people, k=1, threshold=0)
     found = {Path(row["query"]).parent.name: int(row["pid"]) for row in gallery.rows(gallery.matches)}
     assert found.keys() == gallery.pids().keys()

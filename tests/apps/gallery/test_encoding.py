@@ -25,7 +25,7 @@ def test_codes_are_those_of_the_aligned_photograph_and_its_mirror_image(people: 
     photographs = find_photographs(people)[:10]
     made = encoder(checkpoint)
     assert (made.m, made.q) == (40, 8)
-    batches = list(made.encode(photographs, flip=True))
+    batches = list(made.encode(photographs, flip=True, out_of=10))
     assert [len(batch) for batch, _ in batches] == [7, 3]
     images = to_float(torch.stack([one.image.load(32) for one in photographs]))
     network = TrainedCheckpoint.read(checkpoint).build_backbone()
@@ -49,19 +49,19 @@ def test_unreadable_photographs(people: Path, checkpoint: Path, tmp_path: Path) 
     (tmp_path / "3.jpg").write_bytes(b"burnt")
     photographs = find_photographs(tmp_path)
     tolerant = encoder(checkpoint, batch_size=4, max_bad_fraction=0.12)
-    batches = list(tolerant.encode(photographs, flip=False))
+    batches = list(tolerant.encode(photographs, flip=False, out_of=9))
     assert [[Path(one.name).stem for one in batch] for batch, _ in batches] == [list("012"), list("4567"), ["8"]]
     assert [codes.shape for _, codes in batches] == [(3, 40), (4, 40), (1, 40)]
     assert len(tolerant.unreadable) == 1
     assert "3.jpg: not a readable JPEG or PNG" in tolerant.unreadable[0]
     with pytest.raises(UserError, match=r"1 of 9 photographs so far cannot be read, more than max_bad_fraction=0.11 "):
-        list(encoder(checkpoint, max_bad_fraction=0.11).encode(photographs, flip=False))
+        list(encoder(checkpoint, max_bad_fraction=0.11).encode(photographs, flip=False, out_of=9))
 
 
 def test_nothing_to_encode_and_nothing_readable(checkpoint: Path, tmp_path: Path) -> None:
-    assert list(encoder(checkpoint).encode([], flip=True)) == []
+    assert list(encoder(checkpoint).encode([], flip=True, out_of=0)) == []
     (tmp_path / "1.jpg").write_bytes(b"burnt")
-    batches = list(encoder(checkpoint, max_bad_fraction=1).encode(find_photographs(tmp_path), flip=True))
+    batches = list(encoder(checkpoint, max_bad_fraction=1).encode(find_photographs(tmp_path), flip=True, out_of=1))
     assert [(batch, codes.shape) for batch, codes in batches] == [([], (0, 80))]
 
 

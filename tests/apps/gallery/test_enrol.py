@@ -60,15 +60,13 @@ def test_what_is_enrolled_is_not_enrolled_again(
         assert (len(opened), opened.stats().templates) == (5, 54)
 
 
-def test_somebody_who_was_revoked_gets_another_number(enrolled: GalleryCommands, people: Path) -> None:
-    before = enrolled.pids()
-    name = min(before)
-    enrolled("revoke", pid=before[name])
-    enrolled("enrol", images=people)
-    after = enrolled.pids()
-    assert after.pop(name) != before.pop(name)
-    assert after == before
-    assert len(enrolled.rows()) == 54
+def test_a_photograph_is_the_same_by_an_absolute_and_a_relative_path(
+    enrolled: GalleryCommands, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = enrolled.people.read_bytes()
+    monkeypatch.chdir(people.parent)
+    enrolled("enrol", images=people.name)
+    assert enrolled.people.read_bytes() == before
 
 
 def test_steps_add_up(gallery: GalleryCommands, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +100,17 @@ def test_unreadable_photographs_are_listed(
     assert "53 photographs; 1 unreadable" in printed.out
     assert f"{burnt}: not a readable JPEG or PNG" in printed.err
     assert len(gallery.rows()) == 53
+    gallery("enrol", images=images, max_bad_fraction=0.05)
+    assert "0 photographs; 53 enrolled before; 1 unreadable" in capsys.readouterr().out
+    with pytest.raises(Exception, match="1 of 54 photographs so far cannot be read"):
+        gallery("enrol", images=images)
+
+
+def test_no_photograph_can_be_read(gallery: GalleryCommands, tmp_path: Path) -> None:
+    (tmp_path / "Ann").mkdir()
+    (tmp_path / "Ann" / "1.jpg").write_bytes(b"burnt")
+    with pytest.raises(Exception, match="no photograph can be read"):
+        gallery("enrol", images=tmp_path, max_bad_fraction=1)
 
 
 def test_people_whom_the_table_does_not_know(
@@ -125,6 +134,11 @@ def test_people_whom_the_table_does_not_know(
         ({"lut_bits": 0}, "bits=0"),
         ({"lut_scope": "each"}, "lut_scope: expected per_position or shared, found 'each'"),
         ({"identifier": "random"}, "identifier: expected csprng or prf, found 'random'"),
+        ({"flip": "no"}, "flip: expected true or false, found 'no'"),
+        ({"lut_bits": "abc"}, "lut_bits: expected a whole number, found 'abc'"),
+        ({"threshold": "abc"}, "threshold: expected a number, found 'abc'"),
+        ({"label_map": 2024}, "label_map: expected a path, found 2024"),
+        ({"templates": 2024}, "templates: expected a path, found 2024"),
         ({"threshold": 2}, "threshold=2.0: expected a score from 0 to 1"),
     ],
 )

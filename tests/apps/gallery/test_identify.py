@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from support_gallery_commands import GalleryCommands, write_rank_hash
+from torch import Tensor
+
+from src.models.cancellable.gallery import CancellableGallery, Matches
 
 
 @pytest.mark.parametrize("metric", ["symbols", "bits"])
@@ -65,6 +68,29 @@ def test_the_threshold_of_the_gallery_and_that_of_a_search(gallery: GalleryComma
     assert len(gallery.rows(gallery.matches)) == 270
 
 
+def test_the_threshold_of_the_gallery_is_one_of_symbols(gallery: GalleryCommands, people: Path) -> None:
+    gallery("enrol", images=people, threshold=0.99)
+    with pytest.raises(Exception, match="give the threshold for metric=bits"):
+        gallery("identify", images=people, metric="bits")
+    gallery("identify", images=people, metric="bits", threshold=0.99)
+    assert len(gallery.rows(gallery.matches)) == 54
+    assert gallery.matches.stat().st_mode & 0o777 == 0o600
+
+
+def test_more_candidates_than_people(enrolled: GalleryCommands, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    identify = CancellableGallery.identify
+
+    def note(self: CancellableGallery, codes: Tensor, k: int, *args: Any) -> Matches:
+        asked.append(k)
+        return identify(self, codes, k, *args)
+
+    monkeypatch.setattr(CancellableGallery, "identify", note)
+    enrolled("identify", images=people, k=10**9)
+    assert set(asked) == {5}
+    assert len(enrolled.rows(enrolled.matches)) == 54 * 5
+
+
 def test_nobody_is_there(enrolled: GalleryCommands, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
     enrolled("revoke", pid="all")
     enrolled("identify", images=people)
@@ -77,6 +103,9 @@ def test_nobody_is_there(enrolled: GalleryCommands, people: Path, capsys: pytest
     [
         ({"k": 0}, "k=0: expected at least 1"),
         ({"threshold": -0.1}, "threshold=-0.1: expected a score from 0 to 1"),
+        ({"threshold": "abc"}, "threshold: expected a number, found 'abc'"),
+        ({"k": "auto"}, "k: expected a whole number, found 'auto'"),
+        ({"people": 7}, "people: expected a path, found 7"),
         ({"metric": "words"}, "metric: expected bits or symbols, found 'words'"),
         ({"people": "nowhere.csv"}, "people=nowhere.csv: there is no such file"),
         ({"images": "nowhere"}, "images=nowhere: there is no such folder"),

@@ -24,14 +24,46 @@ def people_of(root: Path, named_by: NamedBy = "folder", label_map: Path | None =
 
 
 def test_people_are_the_folders_of_their_photographs_at_any_depth(tmp_path: Path) -> None:
-    root = place(tmp_path, "x/Ann/1.jpg", "Bob/2.PNG", "y/z/Ann/1.jpeg", "overview.jpg", "Bob/notes.txt")
-    assert people_of(root) == {"Bob/2.PNG": "Bob", "x/Ann/1.jpg": "Ann", "y/z/Ann/1.jpeg": "Ann"}
+    root = place(tmp_path, "x/Ann/1.jpg", "Bob/2.PNG", "y/z/Eve/1.jpeg", "overview.jpg", "Bob/notes.txt")
+    assert people_of(root) == {"Bob/2.PNG": "Bob", "x/Ann/1.jpg": "Ann", "y/z/Eve/1.jpeg": "Eve"}
     assert find_people(root, "folder", None)[1] == 1
 
 
 def test_files_may_name_the_people(tmp_path: Path) -> None:
-    root = place(tmp_path, "b.jpg", "a.b.png", "x/c.jpg", "y/c.jpg")
-    assert people_of(root, "file") == {"a.b.png": "a.b", "b.jpg": "b", "x/c.jpg": "c", "y/c.jpg": "c"}
+    root = place(tmp_path, "b.jpg", "a.b.png", "x/c.jpg")
+    assert people_of(root, "file") == {"a.b.png": "a.b", "b.jpg": "b", "x/c.jpg": "c"}
+
+
+@pytest.mark.parametrize(
+    ("named_by", "files", "message"),
+    [
+        (
+            "folder",
+            ("Ann/first/1.jpg", "Ann/first/2.jpg", "Bob/first/1.jpg"),
+            "Ann/first and Bob/first .* name, first,",
+        ),
+        ("folder", ("Ann/1.jpg", "x/Ann/2.jpg"), "Ann and x/Ann have the same name, Ann,"),
+        ("file", ("Ann.jpg", "x/Ann.png"), "Ann.jpg and x/Ann.png have the same name, Ann,"),
+    ],
+)
+def test_two_places_of_one_name_are_not_taken_for_one_person(
+    named_by: NamedBy, files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    root = place(tmp_path, *files)
+    with pytest.raises(UserError, match=f"{message}.*or give a label_map"):
+        people_of(root, named_by)
+
+
+def test_a_photograph_has_one_path_however_the_folder_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = place(tmp_path / "root", "Ann/1.jpg")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    given = [Path("root"), Path("root/../root/Ann"), root, tmp_path / "link"]
+    photographs = [one for images in given for one in find_photographs(images)]
+    assert {one.path for one in photographs} == {str(root.resolve() / "Ann/1.jpg")}
+    assert [one.name for one in photographs[:2]] == ["root/Ann/1.jpg", "root/../root/Ann/1.jpg"]
 
 
 def test_nobody_guesses_who_is_on_photographs_without_folders(tmp_path: Path) -> None:

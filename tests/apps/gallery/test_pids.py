@@ -24,7 +24,7 @@ def test_what_may_be_typed(typed: Any, pids: list[int] | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", [[], "", "ann", -1, MAX_PID + 1, 1.0, None, True, "1_0", "٣", ["all", 3], [None], "9" * 5000]
+    "typed", [[], "", "ann", -1, 0, MAX_PID + 1, 1.0, None, True, "1_0", "٣", ["all", 3], [None], "9" * 5000]
 )
 def test_what_may_not(typed: Any) -> None:
     with pytest.raises(UserError, match="pid: expected"):

@@ -14,7 +14,7 @@ def test_what_a_gallery_holds(gallery: GalleryCommands, people: Path, capsys: py
     printed = " ".join(capsys.readouterr().out.split())
     for text in (
         "people 5", "templates 54, renewed 54 times", "kB in", "80 symbols out of 8, photograph and mirror image",
-        "3 bits each", "a secret table for each symbol", "240 bits", "derived from one master key", "threshold 0.3",
+        "3 bits each", "a secret table for each symbol", "240 bits", "one master key and a random", "threshold 0.3",
     ):  # fmt: skip
         assert text in printed
 

@@ -47,6 +47,14 @@ def test_codes_are_attacked() -> None:
     assert scored.curves.protection is not None
 
 
+def test_embeddings_that_the_codes_are_not_of_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    others = Evaluated({"toy": {"original": FACES.embeddings.flip(0)}}, {"toy": BenchmarkScore({})})
+    assert score(unprotected=others, rank_hash=FACES.rank_hash) == BenchmarkScore({})
+    assert "the codes are of another backbone" in caplog.text
+    assert score(unprotected=before()) == BenchmarkScore({})
+    assert "model.code_mode=argmax" in caplog.text
+
+
 def test_where_there_are_no_codes_nothing_is_measured() -> None:
     assert score(unprotected=before()) == BenchmarkScore({})
     assert score(rank_hash=FACES.rank_hash) == BenchmarkScore({})

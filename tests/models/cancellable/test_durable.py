@@ -3,13 +3,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
 from src.models.cancellable import durable
-from src.models.cancellable.durable import PRIVATE, SHARED, check_private, make_folder, replace_file, wipe, write_file
+from src.models.cancellable.durable import (
+    PRIVATE,
+    SHARED,
+    check_private,
+    explain_failure,
+    make_folder,
+    replace_file,
+    wipe,
+    write_file,
+)
 
 
 def test_a_file_is_as_private_as_asked_whatever_was_there(tmp_path: Path) -> None:
@@ -29,7 +39,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     replace_file(tmp_path / "file", b"old", PRIVATE)
     monkeypatch.setattr(durable.os, "fsync", full)
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(OSError, match="No space left"):
         replace_file(tmp_path / "file", b"new", PRIVATE)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
@@ -44,6 +54,32 @@ def test_a_wiped_file_was_zeros_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     wipe(path)
     assert synced == [bytes(size)]
     assert not path.exists()
+
+
+def test_half_a_secret_is_overwritten_before_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, wiped = tmp_path / "file", []
+    wipe_file = durable.wipe
+    monkeypatch.setattr(durable, "wipe", lambda path: (wiped.append(path.read_bytes()), wipe_file(path)))
+
+    def chunks() -> Iterator[bytes]:
+        yield bytes([1]) * (1 << 20)
+        raise KeyboardInterrupt
+
+    for mode in (SHARED, PRIVATE):
+        path.write_bytes(b"left over")
+        with pytest.raises(KeyboardInterrupt):
+            write_file(path, chunks(), mode)
+        assert not path.exists()
+    assert wiped == [b"left over", bytes([1]) * (1 << 20)]
+
+
+def test_errors_name_the_file_and_what_became_of_it(tmp_path: Path) -> None:
+    explained = explain_failure(tmp_path, lambda: "all was lost")
+    with pytest.raises(UserError, match="none/file: No such file or directory; all was lost"), explained:
+        (tmp_path / "none" / "file").write_bytes(b"")
+    explained = explain_failure(tmp_path, lambda: "all was lost")
+    with pytest.raises(UserError, match=f"{tmp_path}: No space left on device; all was lost"), explained:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_folders(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_scores_are_exactly_those_without_a_cipher(gallery: CancellableGallery) 
         matches = gallery.identify(probes, 5, 0.0, metric)
         assert torch.equal(matches.distances, expected.distances)
         assert torch.equal(matches.pids, pids[order][expected.ids])
-        assert torch.equal(matches.scores, (1 - expected.distances.double() / total).float())
+        assert torch.equal(matches.scores, ((total - expected.distances.double()) / total).float())
     symbols = gallery.identify(probes, 1)
     assert (symbols.distances[:, 0] == (codes[:20] != probes).sum(1)).all()
     assert symbols.skipped == 0
@@ -92,8 +92,6 @@ def test_revoked_people_are_gone_for_good(gallery: CancellableGallery, folders: 
         gallery.revoke([pids[20], pids[0]])
     with pytest.raises(UserError, match="nobody's"):
         gallery.renew([pids[20], pids[0]])
-    with pytest.raises(UserError, match="nobody's"):
-        gallery.enrol(codes[:1], [pids[0]])
     assert len(gallery) == 25
     assert gallery.revoke(pids[15:]) == 25
     assert gallery.pids == []
@@ -126,6 +124,38 @@ def test_nobody_fills_the_places_that_are_left(gallery: CancellableGallery) -> N
     assert (gallery.identify(near(codes, 31), 5, 0.7).pids == -1).all()
     assert gallery.identify(codes[:0], 5).pids.shape == (0, 5)
     assert gallery.enrol(codes[:0]) == []
+
+
+def test_pids_may_be_noted_before_people_are_enrolled(gallery: CancellableGallery) -> None:
+    codes = random_codes(6)
+    known = gallery.enrol(codes[:2])
+    drawn = gallery.draw_pids(2)
+    assert len({*known, *drawn}) == 4
+    assert gallery.pids == sorted(known)
+    owners = [drawn[0], known[1], drawn[0], drawn[1]]
+    assert gallery.enrol(codes[2:], owners) == owners
+    assert gallery.identify(codes, 1).pids[:, 0].tolist() == known + owners
+    assert gallery.pids == sorted(known + drawn)
+    assert gallery.draw_pids(0) == []
+    assert gallery.audit().ok
+
+
+def test_the_threshold_is_one_for_symbols(folders: Folders) -> None:
+    gallery = CancellableGallery.create(*folders, replace(PARAMETERS, threshold=0.9))
+    pids = gallery.enrol(random_codes(2))
+    probes = near(random_codes(2), 20)
+    with pytest.raises(UserError, match=r"threshold, 0\.9, is a share of equal symbols; give the threshold for"):
+        gallery.identify(probes, 1, metric="bits")
+    assert gallery.identify(probes, 1, 0.8, "bits").pids[:, 0].tolist() == pids
+
+
+def test_scores_reach_a_threshold_that_they_equal(folders: Folders) -> None:
+    parameters = replace(PARAMETERS, m=10)
+    gallery = CancellableGallery.create(*folders, parameters)
+    (pid,) = gallery.enrol(random_codes(1, parameters))
+    for equal in range(11):
+        probe = near(random_codes(1, parameters), 10 - equal)
+        assert gallery.identify(probe, 1, equal / 10).pids.tolist() == [[pid]]
 
 
 def test_the_threshold_is_that_of_the_gallery_unless_given(folders: Folders) -> None:
@@ -172,8 +202,9 @@ def test_refuses_codes_that_are_not_its_own(gallery: CancellableGallery) -> None
         gallery.identify(random_codes(2), metric="cosine")
     with pytest.raises(UserError, match="2 codes but 1 pids"):
         gallery.enrol(random_codes(2), gallery.enrol(random_codes(1)))
-    with pytest.raises(UserError, match="-1 is no pid"):
-        gallery.revoke([-1])
+    for no_pid in (-1, 0, 1 << 63, "7"):
+        with pytest.raises(UserError, match="is no pid"):
+            gallery.enrol(random_codes(1), [no_pid])
     with pytest.raises(UserError, match=r"another model's \(network of the test, this is abc\)"):
         gallery.check_network("abc")
     gallery.check_network("of the test")

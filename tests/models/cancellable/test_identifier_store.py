@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from src.errors import UserError
-from src.models.cancellable.identifier_store import IdentifierStore
+from src.models.cancellable.identifier_store import IdentifierStore, _Derived
 from src.models.cancellable.parameters import Parameters
 from src.models.cancellable.template_file import Records
 
@@ -63,14 +63,46 @@ def test_bits_are_uniform(store: IdentifierStore) -> None:
 def test_derived_identifiers_are_the_key_stream_of_counter_mode(tmp_path: Path) -> None:
     store = make(tmp_path, "prf")
     issued = store.issue(np.array([7, 1 << 62]))
+    (starts,) = (part.rows[np.arange(2)] for part in store.records())
     key = HKDF(SHA256(), length=32, salt=None, info=b"drh/id/v1").derive(bytes.fromhex(store.secrets.master_key))
-    for pid, version, row in zip(issued.pids, issued.versions, issued.rows[np.arange(2)], strict=True):
+    for (low, high), row in zip(starts.view(np.uint64).tolist(), issued.rows[np.arange(2)], strict=True):
         # Counter mode would count the last bytes as big-endian, so that every block is started anew.
-        first = struct.pack("<QII", pid, version, 0)
-        blocks = [Cipher(AES(key), CTR(first[:12] + struct.pack("<I", number))) for number in range(5)]
+        counters = [struct.pack("<QQ", (low + number) % (1 << 64), high) for number in range(5)]
+        blocks = [Cipher(AES(key), CTR(counter)) for counter in counters]
         stream = b"".join(block.encryptor().update(bytes(16)) for block in blocks)[: 8 * PARAMETERS.words]
         assert row.tolist() == (np.frombuffer(stream, np.int64) & PARAMETERS.used_bits).tolist()
     assert b"".join(path.read_bytes() for path in tmp_path.glob("*.drhi")).count(row.tobytes()) == 0
+
+
+def test_a_restored_copy_does_not_issue_an_identifier_again(store: IdentifierStore) -> None:
+    copy = {path: path.read_bytes() for path in store.folder.iterdir()}
+    first = store.issue(np.array([3, 4]))
+    rows = first.rows[np.arange(2)].copy()
+    for path in store.folder.iterdir():
+        path.unlink()
+    for path, content in copy.items():
+        path.write_bytes(content)
+        path.chmod(0o600)
+    again = store.issue(np.array([3, 4]))
+    assert again.versions.tolist() == first.versions.tolist()
+    assert not (again.rows[np.arange(2)] == rows).all(axis=1).any()
+
+
+def test_without_its_record_an_identifier_is_lost_to_the_master_key_too(tmp_path: Path) -> None:
+    store = make(tmp_path, "prf")
+    store.issue(np.array([3, 4]))
+    (kept,) = (part.rows[np.array([1])].tobytes() for part in store.records())
+    (gone,) = (part.rows[np.array([0])].tobytes() for part in store.records())
+    store.commit([np.array([True, False])])
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert kept in content
+    assert gone not in content
+
+
+def test_the_counter_of_a_derived_identifier_runs_over() -> None:
+    used, first = np.full(6, -1, np.int64), np.array([0])
+    last_of_all = _Derived(bytes(32), np.array([[-1, 5]]), used)[first]
+    np.testing.assert_array_equal(last_of_all[:, 2:], _Derived(bytes(32), np.array([[0, 5]]), used)[first][:, :4])
 
 
 def test_refuses_to_use_a_version_again(store: IdentifierStore) -> None:
@@ -106,5 +138,5 @@ def test_damaged_secrets_are_not_quoted(store: IdentifierStore) -> None:
         assert secret[:5] not in str(caught.value)
         assert caught.value.__suppress_context__
     path.unlink()
-    with pytest.raises(UserError, match=r"cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"holds no secrets\.json: not a folder of identifiers"):
         IdentifierStore(store.folder, PARAMETERS, nullcontext)

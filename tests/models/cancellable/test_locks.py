@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -48,6 +49,26 @@ def test_there_is_one_writer_until_it_dies(tmp_path: Path) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with lock_for_writing(tmp_path):
+        pass
+
+
+def test_locks_are_open_for_writing_as_network_file_systems_demand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds, flock = [], fcntl.flock
+
+    def note(descriptor: int, kind: int) -> None:
+        kinds.append((kind, fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE))
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", note)
+    with lock_for_writing(tmp_path), SharedLock(tmp_path).read():
+        pass
+    with SharedLock(tmp_path).write():
+        pass
+    assert {access for _, access in kinds} == {os.O_RDWR}
+    missing = lock_for_writing(tmp_path / "none")
+    with pytest.raises(UserError, match=r"none/writer\.lock: cannot be opened for a lock \(No such file"), missing:
         pass
 
 
