@@ -36,6 +36,8 @@ class BenchmarkCallback(L.Callback):
         collected: What the latest ``trainer.validate`` collected, by benchmark name.
         unprotected: What was evaluated before protection, for the metrics that compare with it; None: they are not
             logged. Only the first process needs it.
+        known: What need not be embedded by the next ``trainer.validate``, by benchmark name; only the first process
+            needs it.
         unprotected_network: Fingerprint of the network that it is of; empty before any was evaluated.
     """
 
@@ -44,16 +46,19 @@ class BenchmarkCallback(L.Callback):
         self.collected: dict[str, Collected] = {}
         self.unprotected: Evaluated | None = None
         self.unprotected_network = ""
+        self.known: dict[str, Collected] = {}
         self._collectors: dict[str, Collector] = {}
         self._origins: dict[str, dict[str, str]] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Look up what need not be embedded again; all processes agree on it."""
         self.collected, self._origins = {}, {}
-        if stage == TrainerFn.VALIDATING and self.cache is not None:
+        if stage == TrainerFn.VALIDATING:
             if trainer.is_global_zero:
-                self._origins = _origins(trainer, pl_module)
-                self.collected = self._look_up(self.cache)
+                self.collected = dict(self.known)
+                if self.cache is not None:
+                    self._origins = _origins(trainer, pl_module)
+                    self.collected |= self._look_up(self.cache)
             names = trainer.strategy.broadcast(list(self.collected))
             self.collected = {name: self.collected.get(name, {}) for name in names}
         trainer.datamodule.embedded = set(self.collected)  # type: ignore[attr-defined]

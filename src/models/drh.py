@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DRH"]
 
+_EMBEDDINGS = 1024  # hashed at once
+
 _BACKBONE = "backbone.backbone."
 """What the names of the backbone's weights begin with in the state dict."""
 
@@ -111,6 +113,16 @@ class DRH(EmbeddingModule):
     def reference(self) -> EmbeddingModule:
         """The backbone alone, as it is: its embeddings are what the codes are made of."""
         return EmbeddingModule(self.backbone.backbone)
+
+    @torch.no_grad()
+    def from_reference(self, embeddings: Tensor) -> Tensor:
+        """See `EmbeddingModule.from_reference`."""
+        was_training = self.training
+        self.eval()
+        batches = embeddings.split(_EMBEDDINGS)
+        codes = torch.cat([self.backbone.codes(batch.to(self.device)).cpu() for batch in batches])
+        self.train(was_training)
+        return codes
 
     def rank_hash(self) -> RankHash | None:
         """See `EmbeddingModule.rank_hash` and `RankHashNetwork.rank_hash`."""

@@ -77,6 +77,13 @@ class EmbeddingModule(L.LightningModule):
         """What this method's embeddings are to be compared with, such as those that it protects; None: nothing."""
         return None
 
+    def from_reference(self, embeddings: Tensor) -> Tensor | None:
+        """What the backbone yields for images that `reference` makes ``embeddings`` [N, D] of, on the CPU.
+
+        None where that cannot be told: the images have to be embedded.
+        """
+        return None
+
     def rank_hash(self) -> RankHash | None:
         """What makes codes of the embeddings of `reference`; None where no codes are made."""
         return None

@@ -129,6 +129,14 @@ class TestFeatureCache:
         monkeypatch.setattr(MiniFaceNet, "embed", None)
         fit(again, face_data(), epochs=1)
 
+    def test_codes_of_known_embeddings_are_those_of_the_images(self) -> None:
+        module = hashing_module(layer={"hidden": "T"}).train()
+        image = torch.rand(9, 3, 16, 16) * 2 - 1
+        embedded = module.reference()(image)
+        known = module.from_reference(embedded)
+        assert module.training
+        assert torch.equal(known, module.eval()(image))
+
     @pytest.mark.parametrize("drops", [True, False])
     def test_active_dropout_needs_the_backbone_in_every_step(self, tmp_path: Path, drops: bool) -> None:
         backbone = tiny_backbone()
