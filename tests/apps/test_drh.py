@@ -10,7 +10,7 @@ import pytest
 
 from src.apps.checkpoint import TrainedCheckpoint
 from src.models.networks.rank_hash import RankHashNetwork
-from tests.apps.test_training import run, succeed
+from tests.apps.test_training import succeed
 
 FACES = ("faces=ci32", "datamodule.num_workers=0", "bootstrap=0")
 BACKBONE = ("experiment=arcface", *FACES, "benchmark=lfw", "evaluate_untrained=false", "trainer.max_epochs=4")
@@ -87,19 +87,17 @@ def test_sweep_ends_with_one_table(root: Path) -> None:
         "trainer.check_val_every_n_epoch=1",
         *ATTACKS[1:],
     )
-    choices = ("model.layer.m=32", "model.layer.q=2,4", "model.layer.T=1", "loss=drh_balanced,drh_batch_hard")
+    choices = ("model.layer.m=32", "model.layer.q=2,4", "model.layer.T=1", "loss=drh_batch_hard")
     printed = succeed(root, "train.py", *short, *choices, f"hydra.sweep.dir={root / 'sweep'}")
     assert "D_sys" in printed
     with open(root / "sweep" / "sweep.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [(line["model.layer.q"], line["loss"]) for line in lines] == [
-        (q, loss) for q in "24" for loss in ("drh_balanced", "drh_batch_hard")
-    ]
+    assert [line["model.layer.q"] for line in lines] == ["2", "4"]
     for line in lines:
         assert 0 < float(line["EER"]) < 0.5
         assert float(line["bytes"]) == 8 * int(line["model.layer.q"]).bit_length() - 8
         assert 0 <= float(line["D_sys"]) < 0.2
-    assert lines[0]["random EER"] == lines[1]["random EER"] != lines[2]["random EER"]
+    assert lines[0]["random EER"] != lines[1]["random EER"]
 
 
 def test_backbone_that_learns_is_attacked_as_it_is_at_the_end(root: Path) -> None:
@@ -112,16 +110,3 @@ def test_backbone_that_learns_is_attacked_as_it_is_at_the_end(root: Path) -> Non
     )
     trained, evaluated = (read(path / "results.json")["privacy"]["protection"] for path in (folder, root / "again"))
     assert trained == pytest.approx(evaluated, nan_ok=True)
-
-
-def test_mistakes_are_named_before_any_work(root: Path) -> None:
-    result = run(root, "train.py", *METHOD, "name=wrong", "datamodule/sampling=shuffled")
-    assert result.returncode == 1
-    assert "datamodule/sampling=identity_balanced" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_codes_of_another_shape_are_refused(root: Path) -> None:
-    result = run(root, "eval.py", *METHOD, "model.layer.m=32", "ckpt_path=last")
-    assert result.returncode == 1
-    assert "another model's codes" in result.stderr
