@@ -36,6 +36,7 @@ REQUIRED = {
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],
     "experiment=embeddings": ["embeddings=here"],
+    "experiment=drh_photographs": ["photographs=here"],
     "experiment=eigenfaces_photographs": ["photographs=here"],
     "experiment=gender_angular/paper": ["datamodule.source.root=here"],
     "experiment=network": ["model.backbone.network._target_=torch.nn.Identity"],
