@@ -114,6 +114,8 @@ def verify(root: Path | str, config: FacesConfig, *, samples: int = 16, seed: in
 
 
 def _build_missing(root: Path, config: FacesConfig, parts: list[Part], processes: int) -> None:
+    for leftover in root.glob(f".{BUILDING}.*.tmp"):  # of a builder that was killed while it wrote
+        leftover.unlink()
     finished = read_parts(root / BUILDING, config)
     is_new = not (root / BUILDING).exists()
     if is_new and (foreign := [path.name for path in root.iterdir() if not path.name.startswith(".")]):
