@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 DIMENSIONS = 512
 

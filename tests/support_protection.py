@@ -10,7 +10,7 @@ import torch
 from src.eval.protection.attacks import Attacks
 from src.eval.protection.faces import CodedFaces
 from src.eval.score import BenchmarkScore, Collisions, Linkability, ProtectionCurves, Renewal, ScoreCurves
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 LIGHT = Attacks(keys=4, key_pairs=5, pairs=2000, inverted=10, records=(1, 2))
 

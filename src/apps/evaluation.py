@@ -31,6 +31,7 @@ from src.eval.results import Results
 from src.eval.scoring import score_benchmarks
 from src.models.embedding_module import EmbeddingModule
 from src.models.networks.onnx_network import OnnxNetwork
+from src.ops.library import log_backends
 from src.progress import image_progress
 
 __all__ = ["evaluate"]
@@ -44,6 +45,7 @@ def evaluate(config: DictConfig) -> None:
     Raises:
         UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
     """
+    log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     networks = [] if "embeddings" in config else _networks(config)
     trainer = build_trainer(config)

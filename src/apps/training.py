@@ -31,6 +31,7 @@ from src.eval.pictures import image_grid
 from src.eval.report import IMAGES
 from src.eval.results import Results, read_results, results_file, write_results
 from src.models.embedding_module import EmbeddingModule
+from src.ops.library import log_backends
 
 __all__ = ["train"]
 
@@ -55,6 +56,7 @@ def train(config: DictConfig) -> float:
         raise UserError(f"experiment {config.name} only evaluates: use `python eval.py` with the same arguments")
     output = Path(config.paths.output_dir)
     checkpoint = _checkpoint_to_continue(config, output)
+    log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config, first_step_of(checkpoint))
     datamodule = build_datamodule(config)

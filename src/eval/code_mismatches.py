@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from src.ops.hamming import hamming_distances
+
 __all__ = ["mismatches", "mismatches_of_all"]
 
 Words = NDArray[np.uint64]
-
-_BLOCK = 1 << 15  # comparisons made together: few enough to stay in the cache
 
 
 def mismatches(difference: Words, planes: int = 1) -> NDArray[np.int64]:
@@ -45,29 +45,4 @@ def mismatches_of_all(
     Returns:
         int32 [S, G].
     """
-    stored = np.ascontiguousarray(gallery.T)
-    pads = None if identifiers is None else np.ascontiguousarray(identifiers.T)
-    counts = np.empty((len(probes), len(gallery)), np.int32)
-    step = max(1, _BLOCK // max(1, len(gallery)))
-    for start in range(0, len(probes), step):
-        rows = slice(start, start + step)
-        counts[rows] = _block(probes[rows].T, stored, planes, pads)
-    return counts
-
-
-def _block(probes: Words, stored: Words, planes: int, pads: Words | None) -> NDArray[np.int32]:
-    """Counts [s, G] of probes [W, s] and a gallery [W, G]."""
-    words = len(stored) // planes
-    shape = (probes.shape[1], stored.shape[1])
-    counts = np.zeros(shape, np.int32)
-    differs, plane, popcount = np.empty(shape, np.uint64), np.empty(shape, np.uint64), np.empty(shape, np.uint8)
-    for word in range(words):
-        for number, row in enumerate(range(word, len(stored), words)):
-            difference = plane if number else differs
-            np.bitwise_xor(probes[row, :, None], stored[row], out=difference)
-            if pads is not None:
-                np.bitwise_xor(difference, pads[row], out=difference)
-            if number:
-                np.bitwise_or(differs, plane, out=differs)
-        counts += np.bitwise_count(differs, out=popcount)
-    return counts
+    return hamming_distances(gallery, probes, key=identifiers, metric="symbols", planes=planes).numpy()

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from src.ops.library import backends
+
 __all__ = ["collect_environment", "config_hash"]
 
 _PACKAGES = ("privface", "torch", "torchvision", "lightning", "numpy", "scikit-learn")
@@ -26,8 +28,9 @@ def collect_environment(config: Mapping[str, Any], device: torch.device | str) -
         device: On which the result was computed.
 
     Returns:
-        JSON-ready: ``python``, ``platform``, one version per package, ``cuda``, ``device``, ``commit`` (None outside a
-        checkout), ``dirty`` (whether the checkout differs from the commit) and ``config_hash``.
+        JSON-ready: ``python``, ``platform``, one version per package, ``cuda``, ``device``, ``cpu_operators`` and
+        ``cuda_operators`` (see `src.ops.library.backends`), ``commit`` (None outside a checkout), ``dirty`` (whether
+        the checkout differs from the commit) and ``config_hash``.
     """
     return {
         "python": platform.python_version(),
@@ -35,6 +38,7 @@ def collect_environment(config: Mapping[str, Any], device: torch.device | str) -
         **{package: _version(package) for package in _PACKAGES},
         "cuda": torch.version.cuda,
         "device": _device_name(torch.device(device)),
+        **{f"{kind}_operators": backend for kind, backend in backends().items()},
         **_checkout(),
         "config_hash": config_hash(config),
     }

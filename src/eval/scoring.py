@@ -13,7 +13,7 @@ from src.eval.benchmark import VerificationBenchmark
 from src.eval.collector import Collected
 from src.eval.matching import Matcher
 from src.eval.score import BenchmarkScore
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 if TYPE_CHECKING:
     from src.datamodules.face_datamodule import Benchmark

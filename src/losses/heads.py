@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from src.errors import UserError, check_choice
 from src.losses import margins
 from src.losses.margins import Gradient, Guard
+from src.ops.margin_softmax import margin_cross_entropy
 
 __all__ = [
+    "AdditiveMarginHead",
     "ArcFaceHead",
     "CombinedMarginHead",
     "CosFaceHead",
@@ -81,24 +83,85 @@ class MarginHead(nn.Module, ABC):
             target: int64 [B] in [0, C); not changed.
         """
         with torch.autocast(embedding.device.type, enabled=False):
-            embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
-            weight = self.weight.to(embedding.dtype)
-            cosine = F.linear(F.normalize(embedding), F.normalize(weight)).clamp(-1, 1)
-            mean_cosine = margins.target_cosine(cosine.detach(), target).mean()
-            if self.filter_threshold > 0:
-                cosine = margins.filter_interclass(cosine, target, self.filter_threshold)
-            return HeadOutput(self.loss(cosine, target, embedding.norm(dim=1)), mean_cosine)
+            return self.output(embedding.to(torch.promote_types(embedding.dtype, torch.float32)), target)
+
+    def output(self, embedding: Tensor, target: Tensor) -> HeadOutput:
+        """What `forward` returns, for an embedding of single precision at least."""
+        weight = self.weight.to(embedding.dtype)
+        cosine = F.linear(F.normalize(embedding), F.normalize(weight)).clamp(-1, 1)
+        mean_cosine = margins.target_cosine(cosine.detach(), target).mean()
+        if self.filter_threshold > 0:
+            cosine = margins.filter_interclass(cosine, target, self.filter_threshold)
+        return HeadOutput(self.loss(cosine, target, embedding.norm(dim=1)), mean_cosine)
 
 
-class NormalizedSoftmaxHead(MarginHead):
-    """No margin (Wang et al. 2017, "NormFace"). Arguments as of `MarginHead`."""
+class AdditiveMarginHead(MarginHead):
+    """Margins added to the target's angle and subtracted from its cosine, the same for every sample.
+
+    The loss comes from `margin_cross_entropy`, which computes what the methods of `MarginHead` do, faster and in less
+    memory: the cosines [B,C] are held once.
+
+    Args:
+        embedding_size: Length D of an embedding.
+        num_classes: Number of classes C.
+        angle_margin: Added to the target's angle, in radians.
+        cosine_margin: Subtracted from its cosine.
+        scale: Factor s from cosines to logits.
+        margin_gradient: ``"straight_through"`` as in arcface_torch, or ``"exact"``.
+        guard: What replaces the angle's margin for large angles, see `margins.arcface`.
+        filter_threshold: As of `MarginHead`.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        angle_margin: float = 0.0,
+        cosine_margin: float = 0.0,
+        scale: float = 64.0,
+        margin_gradient: Gradient = "straight_through",
+        guard: Guard = "none",
+        filter_threshold: float = 0.0,
+    ) -> None:
+        super().__init__(embedding_size, num_classes, scale, filter_threshold)
+        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
+        check_choice("guard", guard, get_args(Guard))
+        self.angle_margin = angle_margin
+        self.cosine_margin = cosine_margin
+        self.margin_gradient = margin_gradient
+        self.guard = guard
 
     def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
-        """Return the cosines."""
-        return cosine
+        """Apply both margins to the target."""
+        turned = margins.arcface(cosine, target, self.angle_margin, self.margin_gradient, self.guard)
+        return margins.cosface(turned, target, self.cosine_margin)
+
+    def output(self, embedding: Tensor, target: Tensor) -> HeadOutput:
+        """The same from the operator."""
+        loss, mean_cosine = margin_cross_entropy(
+            embedding,
+            self.weight,
+            target,
+            scale=self.scale,
+            angle_margin=self.angle_margin,
+            cosine_margin=self.cosine_margin,
+            gradient=self.margin_gradient,
+            guard=self.guard,
+            filter_threshold=self.filter_threshold,
+        )
+        return HeadOutput(loss, mean_cosine)
 
 
-class CosFaceHead(MarginHead):
+class NormalizedSoftmaxHead(AdditiveMarginHead):
+    """No margin (Wang et al. 2017, "NormFace"). Arguments as of `MarginHead`."""
+
+    def __init__(
+        self, embedding_size: int, num_classes: int, scale: float = 64.0, filter_threshold: float = 0.0
+    ) -> None:
+        super().__init__(embedding_size, num_classes, scale=scale, filter_threshold=filter_threshold)
+
+
+class CosFaceHead(AdditiveMarginHead):
     """Additive cosine margin, see `margins.cosface`.
 
     Args:
@@ -117,15 +180,10 @@ class CosFaceHead(MarginHead):
         scale: float = 64.0,
         filter_threshold: float = 0.0,
     ) -> None:
-        super().__init__(embedding_size, num_classes, scale, filter_threshold)
-        self.margin = margin
-
-    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
-        """Subtract the margin from the target's cosine."""
-        return margins.cosface(cosine, target, self.margin)
+        super().__init__(embedding_size, num_classes, 0.0, margin, scale, filter_threshold=filter_threshold)
 
 
-class ArcFaceHead(MarginHead):
+class ArcFaceHead(AdditiveMarginHead):
     """Additive angular margin, see `margins.arcface`.
 
     Args:
@@ -148,19 +206,10 @@ class ArcFaceHead(MarginHead):
         guard: Guard = "none",
         filter_threshold: float = 0.0,
     ) -> None:
-        super().__init__(embedding_size, num_classes, scale, filter_threshold)
-        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
-        check_choice("guard", guard, get_args(Guard))
-        self.margin = margin
-        self.margin_gradient = margin_gradient
-        self.guard = guard
-
-    def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
-        """Add the margin to the target's angle."""
-        return margins.arcface(cosine, target, self.margin, self.margin_gradient, self.guard)
+        super().__init__(embedding_size, num_classes, margin, 0.0, scale, margin_gradient, guard, filter_threshold)
 
 
-class CombinedMarginHead(MarginHead):
+class CombinedMarginHead(AdditiveMarginHead):
     """Multiplicative, additive angular and additive cosine margin together, see `margins.combined`.
 
     Args:
@@ -190,16 +239,18 @@ class CombinedMarginHead(MarginHead):
         compat: Literal["none", "insightface"] = "none",
         filter_threshold: float = 0.0,
     ) -> None:
-        super().__init__(embedding_size, num_classes, scale, filter_threshold)
-        check_choice("margin_gradient", margin_gradient, get_args(Gradient))
         check_choice("compat", compat, ("none", "insightface"))
         if compat == "insightface" and m3 > 0:
             m1, m2 = 1.0, 0.0
         elif compat == "insightface" and m1 != 1:
             raise UserError(f"compat=insightface has no margin with m1={m1} and m3={m3}; set compat=none")
-        self.m1, self.m2, self.m3 = m1, m2, m3
-        self.margin_gradient = margin_gradient
+        super().__init__(embedding_size, num_classes, m2, m3, scale, margin_gradient, filter_threshold=filter_threshold)
+        self.m1 = m1
 
     def apply_margin(self, cosine: Tensor, target: Tensor, norm: Tensor) -> Tensor:
         """Apply the three margins to the target."""
-        return margins.combined(cosine, target, self.m1, self.m2, self.m3, self.margin_gradient)
+        return margins.combined(cosine, target, self.m1, self.angle_margin, self.cosine_margin, self.margin_gradient)
+
+    def output(self, embedding: Tensor, target: Tensor) -> HeadOutput:
+        """From the operator if the angle is not multiplied."""
+        return super().output(embedding, target) if self.m1 == 1 else MarginHead.output(self, embedding, target)

@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from src.ops.margin_softmax import Gradient, Guard
+
 __all__ = [
     "Gradient",
     "Guard",
@@ -33,9 +35,6 @@ __all__ = [
     "sphereface_r",
     "target_cosine",
 ]
-
-Gradient = Literal["straight_through", "exact"]
-Guard = Literal["none", "linear", "easy"]
 
 
 def target_cosine(cosine: Tensor, target: Tensor) -> Tensor:

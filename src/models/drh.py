@@ -23,7 +23,7 @@ from src.models.networks.rank_hash import CodeMode, RankHashLayer, RankHashNetwo
 from src.models.networks.rank_hash_weights import check_codes, load_rank_hash
 from src.models.networks.weights import fingerprint, load_weights
 from src.models.optimization import schedule
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 from src.ops.soft_rank import SoftCode
 from src.ops.symbol_statistics import symbol_counts, symbol_entropy
 

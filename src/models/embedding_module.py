@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from src.datamodules.face_datamodule import FaceDataModule
 from src.eval.matching import Matcher, SymbolMatcher
 from src.models.networks.weights import fingerprint, load_weights
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 __all__ = ["EmbeddingBatch", "EmbeddingModule"]
 

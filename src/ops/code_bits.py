@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import UserError
+from src.ops.arrays import as_tensor
+from src.ops.library import LIBRARY, define
 
 __all__ = ["WORD_BITS", "pack_bits", "pack_planes", "plane_words", "unpack_bits", "unpack_planes"]
 
@@ -67,8 +70,35 @@ def pack_planes(bits: Bits) -> Tensor:
 
     Returns:
         int64 [..., b * ceil(m / 64)]; every plane begins with a new word.
+
+    Raises:
+        UserError: The values are no such bits.
     """
-    return pack_bits(np.asarray(bits).swapaxes(-1, -2)).flatten(-2)
+    values = bits if isinstance(bits, Tensor) else np.asarray(bits)
+    if values.dtype not in (torch.uint8, np.uint8) or values.ndim < 2:
+        raise UserError(f"pack_planes: expected uint8 [..., m, b], found {values.dtype} {list(values.shape)}")
+    return torch.ops.privface.pack_planes(values if isinstance(values, Tensor) else as_tensor(values))
+
+
+def _pack_planes(bits: Tensor) -> Tensor:
+    if bits.device.type == "cpu":
+        return pack_bits(bits.movedim(-1, -2)).flatten(-2)
+    return _pack_by_torch(bits)
+
+
+def _pack_by_torch(bits: Tensor) -> Tensor:
+    places = torch.arange(WORD_BITS, device=bits.device)
+    planes = F.pad(bits.movedim(-1, -2) != 0, (0, -bits.shape[-2] % WORD_BITS))
+    return (planes.unflatten(-1, (-1, WORD_BITS)).long() << places).sum(-1).flatten(-2)
+
+
+def _fake(bits: Tensor) -> Tensor:
+    *codes, m, b = bits.shape
+    return bits.new_empty((*codes, plane_words(m, b)), dtype=torch.int64)
+
+
+define("pack_planes(Tensor bits) -> Tensor", _pack_planes)
+torch.library.register_fake("privface::pack_planes", _fake, lib=LIBRARY)
 
 
 def unpack_planes(words: Words, m: int, b: int) -> Tensor:

@@ -23,7 +23,7 @@ from src.eval.matching import Matcher, SymbolMatcher
 from src.eval.score import BenchmarkScore
 from src.eval.scoring import Evaluated
 from src.models.embedding_module import EmbeddingModule
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 
 class Numbers(Dataset[NumberedImage]):

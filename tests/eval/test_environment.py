@@ -14,7 +14,8 @@ def test_describes_versions_and_not_the_host() -> None:
     assert environment["python"] == platform.python_version()
     assert environment["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert environment["device"] == "cpu"
-    assert {"lightning", "numpy", "commit", "dirty", "config_hash"} <= set(environment)
+    assert environment["cpu_operators"].startswith(("compiled", "reference"))
+    assert {"lightning", "numpy", "cuda_operators", "commit", "dirty", "config_hash"} <= set(environment)
     assert socket.gethostname() not in json.dumps(environment)
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from support_margin import problem
 
 from src.errors import UserError
 from src.losses.adaptive_heads import AdaFaceHead, CurricularFaceHead, MagFaceHead
@@ -228,3 +230,32 @@ def test_the_loss_has_no_cap() -> None:
     loss = head(opposite, torch.tensor([0])).loss.item()
     assert loss == pytest.approx(64 * (2 / 2**0.5 + 0.4), abs=1e-3)
     assert loss > FILE["dist_ce"]["cap"] + 40
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        NormalizedSoftmaxHead,
+        CosFaceHead,
+        ArcFaceHead,
+        lambda d, c: ArcFaceHead(d, c, margin_gradient="exact", guard="linear"),
+        lambda d, c: ArcFaceHead(d, c, margin_gradient="exact", guard="easy"),
+        lambda d, c: ArcFaceHead(d, c, filter_threshold=0.1),
+        lambda d, c: CombinedMarginHead(d, c, 1.0, 0.3, 0.2, margin_gradient="exact"),
+        lambda d, c: CombinedMarginHead(d, c, 1.0, 0.3, 0.2, compat="insightface"),
+    ],
+)
+def test_additive_margins_by_the_operator_are_those_by_their_definition(
+    make: Callable[[int, int], MarginHead], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding, weight, target = problem(12, 30, 10)
+    target = target.clamp(min=0)
+    head = make(10, 30).double()
+    head.weight.data = weight
+    with monkeypatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
+        patch.setattr(head, "loss", None)  # of the definition
+        found = head(embedding.requires_grad_(), target)
+    gradients = torch.autograd.grad(found.loss, [embedding, head.weight])
+    expected = MarginHead.output(head, embedding, target)
+    wanted = torch.autograd.grad(expected.loss, [embedding, head.weight])
+    torch.testing.assert_close([*found, *gradients], [*expected, *wanted], rtol=1e-6, atol=1e-9)

@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_code_operators import check_planes
 
 from src.errors import UserError
+from src.ops import code_bits
 from src.ops.code_bits import pack_bits, pack_planes, plane_words, unpack_bits, unpack_planes
 
 
@@ -22,6 +24,36 @@ def test_round_trip(seed: int, rows: int, m: int, b: int) -> None:
     assert unpack_planes(planes, m, b).numpy().tolist() == bits.tolist()
     # Padding is 0: there are as many ones as before.
     assert int(np.bitwise_count(planes.numpy().view(np.uint64)).sum()) == bits.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), rows=st.integers(0, 3), m=st.integers(1, 200), b=st.integers(1, 70))
+def test_planes_by_the_definition(seed: int, rows: int, m: int, b: int) -> None:
+    check_planes(rows, m, b, seed)
+
+
+def test_any_value_but_0_is_a_one() -> None:
+    bits = torch.randint(256, (3, 130, 3), dtype=torch.uint8)
+    assert torch.equal(pack_planes(bits), pack_planes((bits != 0).to(torch.uint8)))
+
+
+def test_bits_of_any_layout() -> None:
+    bits = torch.randint(2, (4, 5, 3, 130), dtype=torch.uint8).transpose(2, 3)
+    words = pack_planes(bits)
+    assert words.shape == (4, 5, 9)
+    read_only = bits.numpy()
+    read_only.flags.writeable = False
+    for same in (bits.contiguous(), bits.numpy(), read_only):
+        assert torch.equal(pack_planes(same), words)
+
+
+def test_what_other_devices_compute() -> None:
+    bits = torch.randint(2, (4, 130, 3), dtype=torch.uint8)
+    assert torch.equal(code_bits._pack_by_torch(bits), pack_planes(bits))
+
+
+def test_is_an_operator_by_the_rules() -> None:
+    torch.library.opcheck(torch.ops.privface.pack_planes.default, (torch.randint(2, (4, 130, 3), dtype=torch.uint8),))
 
 
 def test_bit_t_is_bit_t_mod_64_of_word_t_div_64() -> None:
@@ -41,7 +73,15 @@ def test_plane_j_holds_bit_j_of_every_symbol() -> None:
 def test_refuses_other_types_and_widths() -> None:
     with pytest.raises(UserError, match="expected uint8"):
         pack_bits(torch.zeros(4))
+    with pytest.raises(UserError, match=r"expected uint8 \[..., m, b\], found torch.uint8 \[4\]"):
+        pack_planes(torch.zeros(4, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"expected uint8 \[..., m, b\], found int64"):
+        pack_planes(np.zeros((4, 4), np.int64))
     with pytest.raises(UserError, match="65 bits take 2 words"):
         unpack_bits(torch.zeros(3, dtype=torch.int64), 65)
     with pytest.raises(UserError, match="3 planes of 65 bits take 6 words"):
         unpack_planes(torch.zeros(4, dtype=torch.int64), 65, 3)
+
+
+def test_no_planes() -> None:
+    assert pack_planes(torch.zeros(3, 128, 0, dtype=torch.uint8)).shape == (3, 0)

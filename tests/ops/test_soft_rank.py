@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from src.ops.iom_hash import group_argmax
+from src.ops.hashing import group_argmax
 from src.ops.soft_rank import soft_argmax
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.eval.protection.faces import CodedFaces
 from src.eval.protection.keys import fresh_projection
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 __all__ = ["gradient_decode", "linear_decode", "records_decode"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.eval.unlinkability import MINIMUM
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 __all__ = [
     "CodedFaces",

@@ -18,7 +18,7 @@ from src.eval.protection.faces import CodedFaces, ImagePairs
 from src.eval.protection.keys import fresh_projection, identifiers
 from src.eval.protection.operating import FAR, OperatingScores, operating_scores
 from src.eval.protection.scores import match
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 __all__ = ["InversionSettings", "inversion_metric_names", "invert"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from src.eval.protection.faces import CodedFaces
 from src.eval.protection.scores import LinkScore
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 from src.ops.lookup_table import LookupTable
 
 __all__ = ["KEY_TYPES", "KeyType", "fresh_projection", "identifiers"]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.errors import UserError, check_choice
-from src.ops.iom_hash import RankHash, group_argmax
+from src.ops.hashing import RankHash, group_argmax
 from src.ops.soft_rank import SoftCode, soft_argmax
 
 __all__ = ["CodeMode", "Hidden", "PermutationLayer", "RankHashLayer", "RankHashNetwork"]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from support_protection import coded_faces, projection
 
 from src.eval.protection.decoders import gradient_decode, linear_decode, records_decode
-from src.ops.iom_hash import RankHash
+from src.ops.hashing import RankHash
 
 D = 512
 TRUTH = torch.randn(30, D, generator=torch.Generator().manual_seed(0))
