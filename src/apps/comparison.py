@@ -17,14 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from src.apps.comparison_table import COST, METHOD, comparison_tables, write_comparison
-from src.apps.run import (
-    build_datamodule,
-    build_trainer,
-    check_monitor,
-    describe_results,
-    evaluate_reference,
-    write_outputs,
-)
+from src.apps.result_rows import describe_results, evaluate_reference
+from src.apps.run import build_datamodule, build_trainer, check_monitor, write_outputs
 from src.callbacks.benchmarks import BenchmarkCallback
 from src.datamodules.face_datamodule import Benchmark, FaceDataModule
 from src.datamodules.genders import GENDERS

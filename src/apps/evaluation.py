@@ -10,16 +10,9 @@ import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.apps.run import (
-    build_datamodule,
-    build_trainer,
-    can_train,
-    compare_otherwise,
-    describe_results,
-    evaluate_reference,
-    write_outputs,
-)
-from src.apps.run import evaluate as run_benchmarks
+from src.apps.result_rows import compare_otherwise, describe_results, evaluate_reference
+from src.apps.result_rows import evaluate as run_benchmarks
+from src.apps.run import build_datamodule, build_trainer, can_train, write_outputs
 from src.apps.run_folder import checkpoint_labels, find_checkpoints
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError

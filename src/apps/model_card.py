@@ -18,7 +18,7 @@ __all__ = ["describe_model", "find_results", "render_card"]
 _HEADLINES = ("accuracy", "accuracy_std", "eer", "tar@1e-4", "tar@1e-3", "rank1", "dir@1e-2", "tpir@1e-2")
 _ATTACKS = ("linear_cos", "gradient_cos", "dsys_identifier", "dsys_stores", "dsys_chance")
 _REFERENCE = "backbone"
-"""What the labels of rows begin with that are about another network than the run's, see `src.apps.run.REFERENCE`."""
+"""What the labels of rows begin with that are about another network than the run's, as in `src.apps.result_rows`."""
 
 
 def describe_model(

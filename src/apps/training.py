@@ -12,17 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 from src.apps.comparison import compare
-from src.apps.run import (
-    build_datamodule,
-    build_trainer,
-    can_train,
-    check_monitor,
-    compare_otherwise,
-    evaluate,
-    evaluate_reference,
-    first_step_of,
-    write_outputs,
-)
+from src.apps.result_rows import compare_otherwise, evaluate, evaluate_reference
+from src.apps.run import build_datamodule, build_trainer, can_train, check_monitor, first_step_of, write_outputs
 from src.apps.run_folder import find_checkpoint
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from src.errors import UserError
 
-__all__ = ["ALONE", "Collected", "Collector", "EmbeddingCollector", "Processes", "check_codes", "check_finite"]
+__all__ = [
+    "ALONE",
+    "Collected",
+    "Collector",
+    "EmbeddingCollector",
+    "Processes",
+    "check_codes",
+    "check_count",
+    "check_finite",
+]
 
 Collected = Mapping[str, Tensor]
 """What is left of an extraction, by name, on the CPU: all that a benchmark needs to be scored, and what is cached."""
@@ -117,10 +126,28 @@ class EmbeddingCollector:
         for stands_for in (torch.arange(self._count), self._copy_of):
             if torch.equal(embedded.sort().values, stands_for.unique()):
                 return stands_for
-        raise UserError(
-            f"{self._name}: {len(embedded)} embeddings for {len(self._copy_of.unique())} images; "
-            "validate on all batches (trainer.limit_val_batches=1.0)"
-        )
+        raise _incomplete(len(embedded), len(self._copy_of.unique()), self._name)
+
+
+def check_count(collected: Collected, count: int, name: str) -> None:
+    """Refuse embeddings or codes of fewer or more images than there are.
+
+    Args:
+        collected: Of one extraction.
+        count: Number of images.
+        name: What the message calls them.
+
+    Raises:
+        UserError: Tells what was found.
+    """
+    if len(collected["original"]) != count:
+        raise _incomplete(len(collected["original"]), count, name)
+
+
+def _incomplete(found: int, expected: int, name: str) -> UserError:
+    return UserError(
+        f"{name}: {found} embeddings for {expected} images; validate on all batches (trainer.limit_val_batches=1.0)"
+    )
 
 
 def check_codes(codes: Tensor, alphabet: int, name: str) -> None:

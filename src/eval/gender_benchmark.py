@@ -20,7 +20,7 @@ from src.datamodules.verification_sets import VerificationSet
 from src.errors import UserError
 from src.eval import per_gender
 from src.eval.benchmark import Flip, VerificationBenchmark, fingerprint
-from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.collector import Collected, EmbeddingCollector, check_count
 from src.eval.embedding_matching import CosineMatcher
 from src.eval.gender import AttackResult, mean_of_standard
 from src.eval.gender_attack import GenderAttack
@@ -161,7 +161,7 @@ class GenderBenchmark(VerificationBenchmark):
             Its metrics and ``eer_folds``, the equal error rate of the mean ROC over the folds; as privacy metrics, if
             the genders of the pairs are known, error rates by gender.
         """
-        self._check_count(collected)
+        check_count(collected, len(self.images()), self.gender_set.name)
         matcher = matcher or CosineMatcher()
         pairs = {view: embeddings[: len(self.pairs.images)] for view, embeddings in collected.items()}
         result = self._verify(pairs, self.flip, matcher)
@@ -227,14 +227,6 @@ class GenderBenchmark(VerificationBenchmark):
     def _templates(self, collected: Collected) -> Tensor:
         """float64 [G, D] unit templates of the faces."""
         return F.normalize(collected["original"][len(self.pairs.images) :].double())
-
-    def _check_count(self, collected: Collected) -> None:
-        expected, found = len(self.images()), len(collected["original"])
-        if found != expected:
-            raise UserError(
-                f"{self.gender_set.name}: {found} embeddings for {expected} images; "
-                "validate on all batches (trainer.limit_val_batches=1.0)"
-            )
 
 
 def gender_bin(

@@ -12,13 +12,11 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datamodules.evaluation_images import EvaluationImages
 from src.datamodules.identification_sets import IdentificationSet, read_class_folders
-from src.errors import check_choice
-from src.eval.benchmark import fingerprint
 from src.eval.bootstrap import Interval, interval, resample_mean, resample_tar
-from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.collector import Collected
 from src.eval.embedding_matching import CosineMatcher
+from src.eval.face_set_benchmark import FaceSetBenchmark
 from src.eval.gallery_search import Fusion, Searches, search
 from src.eval.identification import (
     closed_set,
@@ -46,7 +44,7 @@ _CMC_DEPTH = 20
 _OPEN_SET_POINTS = 100
 
 
-class IdentificationBenchmark:
+class IdentificationBenchmark(FaceSetBenchmark):
     """Closed-set and open-set identification of the BLUFR kind (Liao et al. 2014; DRH specification, section 7.3).
 
     People with enough images are enrolled with the first few of them; their other images and all those of other people
@@ -71,18 +69,10 @@ class IdentificationBenchmark:
         gallery_images: int = 3,
         enrolled: int | None = None,
     ) -> None:
-        check_choice("flip", flip, get_args(Flip))
-        self.reader = reader
-        self.size = size
-        self.flip = flip
+        super().__init__(reader, size, flip)
         self.minimum_images = minimum_images
         self.gallery_images = gallery_images
         self.enrolled = enrolled
-
-    @cached_property
-    def faces(self) -> IdentificationSet:
-        """The collection; its images are decoded one by one later."""
-        return self.reader()
 
     @cached_property
     def split(self) -> IdentificationSplit:
@@ -97,15 +87,6 @@ class IdentificationBenchmark:
         """
         _ = self.split
 
-    def images(self) -> EvaluationImages:
-        """All images of the collection."""
-        return EvaluationImages(self.faces.images, self.size)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of the images as they reach the network."""
-        return fingerprint(self.size, self.faces.fingerprint)
-
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that `score` gives."""
@@ -118,15 +99,6 @@ class IdentificationBenchmark:
             *(f"dir@{exponent(far)}" for far in _FARS),
             *(f"tpir@{exponent(fpir)}" for fpir in _FPIRS),
         )
-
-    @property
-    def needs_mirror_images(self) -> bool:
-        """Whether embeddings of the mirror images are needed."""
-        return self.flip != "none"
-
-    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
-        """Collector of the embeddings of one extraction or, given their alphabet size, of codes."""
-        return EmbeddingCollector(len(self.faces.images), self.faces.name, alphabet=alphabet)
 
     def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Judge the embeddings or codes of all images.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.errors import UserError, check_choice
 from src.eval.code_mismatches import mismatches, mismatches_of_all
-from src.eval.collector import Collected
+from src.eval.collector import Collected, check_count
 from src.ops.code_bits import pack_bits, pack_planes
 from src.ops.lookup_table import LookupTable
 
@@ -92,12 +92,8 @@ def collected_views(collected: Collected, flip: Flip, count: int, name: str) -> 
     Raises:
         UserError: See `Matcher.templates`.
     """
+    check_count(collected, count, name)
     original = collected["original"]
-    if len(original) != count:
-        raise UserError(
-            f"{name}: {len(original)} embeddings for {count} images; "
-            "validate on all batches (trainer.limit_val_batches=1.0)"
-        )
     if flip == "none":
         return [original]
     if "flipped" not in collected:

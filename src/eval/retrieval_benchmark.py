@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datamodules.evaluation_images import EvaluationImages
 from src.datamodules.identification_sets import IdentificationSet, read_class_folders
-from src.errors import check_choice
-from src.eval.benchmark import fingerprint
 from src.eval.bootstrap import interval, resample_mean
-from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.collector import Collected
 from src.eval.embedding_matching import CosineMatcher
+from src.eval.face_set_benchmark import FaceSetBenchmark
 from src.eval.matching import Flip, Matcher
 from src.eval.retrieval import Retrieved, retrieve
 from src.eval.retrieval_split import RetrievalSplit, split_at_random
@@ -31,7 +28,7 @@ _FOUND_RANKS = (1, 5, 10)
 _CMC_DEPTH = 20
 
 
-class RetrievalBenchmark:
+class RetrievalBenchmark(FaceSetBenchmark):
     """Retrieval of the images of the same person (DRH specification, section 7.2).
 
     Of everyone's images some, drawn at random, are probes and others the gallery. ``map@50`` is the mean over the
@@ -56,10 +53,7 @@ class RetrievalBenchmark:
         probe_images: int = 5,
         seed: int = 0,
     ) -> None:
-        check_choice("flip", flip, get_args(Flip))
-        self.reader = reader
-        self.size = size
-        self.flip = flip
+        super().__init__(reader, size, flip)
         self.gallery_images = gallery_images
         self.probe_images = probe_images
         self.seed = seed
@@ -90,29 +84,11 @@ class RetrievalBenchmark:
         """
         _ = self.faces
 
-    def images(self) -> EvaluationImages:
-        """The images of the split, first the gallery and then the probes."""
-        return EvaluationImages(self.faces.images, self.size)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of the images as they reach the network."""
-        return fingerprint(self.size, self.faces.fingerprint)
-
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that `score` gives."""
         found, recognised = (f"rank{rank}" for rank in _FOUND_RANKS), (f"recognition@{rank}" for rank in _RANKS)
         return (*found, f"map@{_DEPTH}", *recognised)
-
-    @property
-    def needs_mirror_images(self) -> bool:
-        """Whether embeddings of the mirror images are needed."""
-        return self.flip != "none"
-
-    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
-        """Collector of the embeddings of one extraction or, given their alphabet size, of codes."""
-        return EmbeddingCollector(len(self.faces.images), self.faces.name, alphabet=alphabet)
 
     def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Judge the embeddings or codes of all images.

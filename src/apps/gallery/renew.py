@@ -7,10 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from src.apps.gallery.arguments import to_path
-from src.apps.gallery.interruption import stops_cleanly
-from src.apps.gallery.output import count
-from src.apps.gallery.pids import parse_pids
+from src.apps.gallery.people_change import change_people
 from src.models.cancellable.gallery import CancellableGallery
 
 __all__ = ["run"]
@@ -27,18 +24,16 @@ def run(pid: int | str | Sequence[int | str], templates: Path | str, identifiers
     Raises:
         UserError: There is no such gallery, or nobody with such a number; nothing is changed then.
     """
-    pids = parse_pids(pid)
-    templates, identifiers = to_path("templates", templates), to_path("identifiers", identifiers)
-    with (
-        stops_cleanly("Everybody has either the old template or the new one; the same command renews the rest, too."),
-        CancellableGallery.open(templates, identifiers, write=True) as gallery,
-        Console(stderr=True).status("renewing"),
-    ):
-        people = len(gallery) if pids is None else len(pids)
-        renewed = gallery.renew(pids)
+    changed = change_people(
+        pid,
+        templates,
+        identifiers,
+        CancellableGallery.renew,
+        doing="renewing",
+        if_interrupted="Everybody has either the old template or the new one; the same command renews the rest, too.",
+    )
     Console().print(
-        f"Renewed {count(renewed, 'template')} of {count(people, 'person', 'people')}. They match as before; copies of "
-        "the old ones match nobody.",
+        f"Renewed {changed}. They match as before; copies of the old ones match nobody.",
         highlight=False,
         soft_wrap=True,
     )

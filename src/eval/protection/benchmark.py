@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.datamodules.evaluation_images import EvaluationImages
 from src.datamodules.identification_sets import IdentificationSet, read_class_folders
 from src.errors import UserError
-from src.eval.benchmark import fingerprint
-from src.eval.collector import Collected, EmbeddingCollector
+from src.eval.collector import Collected, check_count
+from src.eval.face_set_benchmark import FaceSetBenchmark
 from src.eval.protection.attacks import Attacks
 from src.eval.protection.faces import CodedFaces, ImagePairs, mated_pairs
 from src.eval.score import BenchmarkScore
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None] | None
 
 
-class ProtectionBenchmark:
+class ProtectionBenchmark(FaceSetBenchmark):
     """Attacks on the templates of codes: linking, renewing, inverting and guessing them.
 
     Nobody is verified or searched for: other benchmarks do that. Of embeddings that no codes are made of, and where the
@@ -63,8 +62,7 @@ class ProtectionBenchmark:
     ) -> None:
         if min(people, images) < 2:
             raise UserError(f"expected two people and two images of each or more, found people={people}, {images=}")
-        self.reader = reader
-        self.size = size
+        super().__init__(reader, size, flip="none")  # mirror images are not enrolled
         self.people = people
         self.images_per_person = images
         self.attacks = Attacks() if attacks is None else attacks
@@ -92,28 +90,10 @@ class ProtectionBenchmark:
         """
         _ = self.pairs
 
-    def images(self) -> EvaluationImages:
-        """The images to embed."""
-        return EvaluationImages(self.faces.images, self.size)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of the images as they reach the network."""
-        return fingerprint(self.size, self.faces.fingerprint)
-
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that `privacy` gives where there are codes."""
         return self.attacks.metric_names
-
-    @property
-    def needs_mirror_images(self) -> bool:
-        """Mirror images are not enrolled."""
-        return False
-
-    def collector(self, alphabet: int | None = None) -> EmbeddingCollector:
-        """Collector of the embeddings, or of codes with ``alphabet`` symbols, of one extraction."""
-        return EmbeddingCollector(len(self.faces.images), self.faces.name, alphabet=alphabet)
 
     def score(self, collected: Collected, resamples: int = 0, matcher: Matcher | None = None) -> BenchmarkScore:
         """Nothing: how well templates serve their purpose is for other benchmarks to say.
@@ -121,12 +101,7 @@ class ProtectionBenchmark:
         Raises:
             UserError: There is not one embedding or code for each image.
         """
-        found, expected = len(collected["original"]), len(self.faces.images)
-        if found != expected:
-            raise UserError(
-                f"{self.faces.name}: {found} embeddings for {expected} images; "
-                "validate on all batches (trainer.limit_val_batches=1.0)"
-            )
+        check_count(collected, len(self.faces.images), self.faces.name)
         return BenchmarkScore({})
 
     def privacy(
