@@ -15,6 +15,7 @@ import torch
 from hydra.utils import instantiate
 from support import faces_config
 from support_checkpoint import write_checkpoint
+from support_commands import run_command
 
 from src.apps.overrides import CONF, check
 from src.datamodules.evaluation_images import EvaluationImages
@@ -92,10 +93,9 @@ class GalleryCommands:
 
     def type(self, command: str, *arguments: str) -> tuple[int, str, str]:
         """Type a command and wait: exit status, output, errors."""
-        process = self.start(command, *arguments)
-        output, errors = process.communicate(timeout=300)
-        assert "Traceback" not in errors, errors
-        return process.returncode, output, errors
+        result = run_command("privface", "gallery", command, *self._overrides(command, {}), *arguments)
+        assert "Traceback" not in result.stderr, result.stderr
+        return result.returncode, result.stdout, result.stderr
 
     def rows(self, path: Path | None = None) -> list[dict[str, str]]:
         """The rows of a table, by default that of the people."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support_commands import run_command, workspace
 from torch.nn import functional
 
 from src.apps.comparison import _protect
@@ -35,9 +34,8 @@ TINY = (
 
 
 def compare(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "train.py"), *TINY, f"init_from={root / 'backbone.pth'}", *arguments]
-    environment = {**os.environ, "PRIVFACE_ROOT": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
+    weights = f"init_from={root / 'backbone.pth'}"
+    return run_command("train.py", *TINY, weights, *arguments, root=root, environment={"COLUMNS": "200"})
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -48,7 +46,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the weights of an untrained network and a finished comparison, ``runs/all``."""
-    folder = tmp_path_factory.mktemp("privface")
+    folder = workspace(tmp_path_factory)
     torch.manual_seed(0)
     torch.save(MiniFaceNet(embedding_size=128, size=32).state_dict(), folder / "backbone.pth")
     result = compare(folder, "name=all")

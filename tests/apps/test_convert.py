@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from support_checkpoint import write_checkpoint
+from support_commands import run_command
 
 from src.apps import convert
-from src.apps.overrides import CONF
 from src.errors import UserError
 from src.models.networks.backbone import Backbone
 from src.models.networks.iresnet import iresnet18
@@ -55,8 +53,7 @@ def rank_hash_checkpoint(folder: Path) -> tuple[RankHashNetwork, Path]:
 
 
 def privface(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "src.apps.main", "convert", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False)
+    return run_command("privface", "convert", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +158,7 @@ def test_codes_as_typed_and_evaluated_in_vain(tmp_path: Path) -> None:
     result = privface(f"ckpt={rank_hash_checkpoint(tmp_path)[1]}", f"out={tmp_path / 'out'}")
     assert (result.returncode, result.stderr) == (0, "")
     arguments = ("experiment=drh", f"ckpt_path={tmp_path / 'out/model.onnx'}", f"hydra.run.dir={tmp_path / 'eval'}")
-    command = [sys.executable, str(CONF.parent / "eval.py"), *arguments]
-    environment = {**os.environ, "PRIVFACE_ROOT": str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, env=environment)
+    result = run_command("eval.py", *arguments, root=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert "yields codes, symbols out of 8, where embeddings are expected" in result.stderr

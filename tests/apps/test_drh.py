@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from support_commands import succeed, workspace
 
 from src.apps.checkpoint import TrainedCheckpoint
 from src.models.networks.rank_hash import RankHashNetwork
-from tests.apps.test_training import succeed
 
 FACES = ("faces=ci32", "datamodule.num_workers=0", "bootstrap=0")
 BACKBONE = ("experiment=arcface", *FACES, "benchmark=lfw", "evaluate_untrained=false", "trainer.max_epochs=4")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a trained backbone, ``runs/demo``, and the method behind it, ``runs/drh``."""
-    folder = tmp_path_factory.mktemp("privface")
+    folder = workspace(tmp_path_factory)
     succeed(folder, "train.py", *BACKBONE, "name=demo", "trainer.check_val_every_n_epoch=4")
     succeed(folder, "train.py", *METHOD)
     return folder

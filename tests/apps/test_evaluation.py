@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from support_checkpoint import write_checkpoint
+from support_commands import run_command
 from support_ijb import write_ijb
 
 from src.apps.overrides import CONF
@@ -83,9 +81,7 @@ def evaluate(
     """Results, and what was printed or, if it should fail, the message."""
     output = root / "runs" / "evaluations" / name
     always = (f"datamodule.size={SIZE}", "datamodule.num_workers=0", f"hydra.run.dir={output}")
-    command = [sys.executable, str(ROOT / "eval.py"), *common, *always, *arguments]
-    environment = {**os.environ, "PRIVFACE_ROOT": str(root), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
+    result = run_command("eval.py", *common, *always, *arguments, root=root)
     assert result.returncode == status, result.stderr[-3000:]
     if status:
         return None, result.stderr

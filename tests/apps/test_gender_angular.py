@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support_commands import run_command, succeed, workspace
 
 from src.apps.checkpoint import TrainedCheckpoint
 from src.models.networks.privacy_layer import ProtectedBackbone
-from tests.apps.test_training import run, succeed
 
 FACES = ("faces=gender_ci", "datamodule.num_workers=0", "trainer.log_every_n_steps=1", "bootstrap=20")
 BACKBONE = ("experiment=arcface", *FACES, "benchmark=gender", "monitor=val/gender/accuracy", "evaluate_untrained=false")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a trained backbone, ``runs/demo``, and the method behind it, ``runs/gender_angular``."""
-    folder = tmp_path_factory.mktemp("privface")
+    folder = workspace(tmp_path_factory)
     succeed(folder, "train.py", *BACKBONE, "name=demo", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=4")
     printed = succeed(folder, "train.py", *METHOD, "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20")
     assert "Recognition and privacy" in printed
@@ -87,7 +87,7 @@ def test_evaluation_of_checkpoint_and_reference_file(root: Path) -> None:
 
 
 def test_missing_backbone_is_named_before_any_work(tmp_path: Path) -> None:
-    result = run(tmp_path, "train.py", *METHOD)
+    result = run_command("train.py", *METHOD, root=tmp_path)
     assert result.returncode == 1
     assert "there is no file" in result.stderr
     assert "make demo" in result.stderr
@@ -95,7 +95,7 @@ def test_missing_backbone_is_named_before_any_work(tmp_path: Path) -> None:
 
 
 def test_missing_set_is_named(root: Path) -> None:
-    result = run(root, "train.py", *METHOD, "name=other", "benchmark.gender.path=elsewhere.bin")
+    result = run_command("train.py", *METHOD, "name=other", "benchmark.gender.path=elsewhere.bin", root=root)
     assert result.returncode == 1
     assert "elsewhere.bin: cannot be read" in result.stderr
 

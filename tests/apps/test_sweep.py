@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from support_commands import run_command
 
-from src.apps.overrides import CONF, check
+from src.apps.overrides import check
 from src.apps.sweep import FAILURE, SweepReport, run_job
 from src.errors import UserError
 
@@ -110,16 +110,11 @@ def test_a_sweep_as_a_user_types_it(tmp_path: Path) -> None:
         "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      loss.margin: 0.1,0.3\n      loss.guard: none,linear\n"
     )
     tiny = "faces=ci32 benchmark=lfw datamodule.num_workers=0 trainer.max_epochs=1 bootstrap=0 evaluate_untrained=false"
-    result = subprocess.run(
-        [
-            *(sys.executable, str(CONF.parent / "train.py"), f"hydra.searchpath=[file://{tmp_path / 'conf'}]"),
-            *("experiment=arcface/grid", "loss.guard=linear,lnear,none", "loss.margin=0.2", *tiny.split()),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=CONF.parent,
-        env={**os.environ, "PRIVFACE_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
-        check=False,
+    result = run_command(
+        *("train.py", f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "experiment=arcface/grid"),
+        *("loss.guard=linear,lnear,none", "loss.margin=0.2", *tiny.split()),
+        root=tmp_path,
+        environment={"COLUMNS": "100"},
     )
     assert result.returncode == 1, result.stderr[-3000:]
     (folder,) = (tmp_path / "runs" / "grid").glob("sweep-*")

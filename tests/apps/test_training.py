@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support_commands import run_command, succeed, workspace
 
 from src.apps.overrides import CONF
 
@@ -25,13 +26,10 @@ def environment(data: Path) -> dict[str, str]:
     return {**os.environ, "PRIVFACE_ROOT": str(data), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
-def run(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def type_command(root: Path, script: str, *arguments: str) -> str:
+    """Start the interpreter anew, as a terminal does; return what was printed."""
     command = [sys.executable, str(ROOT / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment(root))
-
-
-def succeed(root: Path, script: str, *arguments: str) -> str:
-    result = run(root, script, *arguments)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment(root))
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout
 
@@ -48,8 +46,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a finished run, ``runs/whole``."""
-    folder = tmp_path_factory.mktemp("privface")
-    succeed(folder, "train.py", *TRAINING, "name=whole", "logger=[wandb,tensorboard]")
+    folder = workspace(tmp_path_factory)
+    type_command(folder, "train.py", *TRAINING, "name=whole", "logger=[wandb,tensorboard]")
     return folder
 
 
@@ -82,7 +80,7 @@ def test_the_network_learns_faces_it_has_not_seen(root: Path) -> None:
 
 @pytest.mark.slow
 def test_evaluation_repeats_the_result_of_training(root: Path) -> None:
-    output = succeed(root, "eval.py", *TINY, "name=whole", "ckpt_path=last", "trainer.precision=bf16-mixed")
+    output = type_command(root, "eval.py", *TINY, "name=whole", "ckpt_path=last", "trainer.precision=bf16-mixed")
     assert "lfw" in output
     (folder,) = (root / "runs" / "whole").glob("eval-*")
     evaluated = json.loads((folder / "results.json").read_text())["benchmarks"]
@@ -92,7 +90,7 @@ def test_evaluation_repeats_the_result_of_training(root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_finished_run_is_not_overwritten(root: Path) -> None:
-    result = run(root, "train.py", *TRAINING, "name=whole")
+    result = run_command("train.py", *TRAINING, "name=whole", root=root)
     assert result.returncode == 1
     assert "already holds a finished or interrupted run" in result.stderr
 
@@ -143,7 +141,7 @@ def test_eigenfaces(root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_missing_benchmark_is_named_before_training(root: Path) -> None:
-    result = run(root, "train.py", *TINY, "name=missing", "benchmark=[lfw,calfw]")
+    result = run_command("train.py", *TINY, "name=missing", "benchmark=[lfw,calfw]", root=root)
     assert result.returncode == 1
     assert "calfw.bin" in result.stderr
     assert "Traceback" not in result.stderr
@@ -160,7 +158,7 @@ def test_a_missing_benchmark_is_named_before_training(root: Path) -> None:
     ],
 )
 def test_a_value_that_does_not_exist_lists_the_choices(root: Path, override: str, expected: str) -> None:
-    result = run(root, "train.py", *TINY, "name=wrong", override)
+    result = run_command("train.py", *TINY, "name=wrong", override, root=root)
     assert result.returncode == 1
     assert expected in result.stderr
     assert "Traceback" not in result.stderr
