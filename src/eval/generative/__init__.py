@@ -1,0 +1,1 @@
+"""How good generated images are, whom they show, and whether they give away those who were trained on."""
