@@ -11,7 +11,7 @@ from src.datamodules.genders import GENDERS
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
 
-__all__ = ["ClassBalanced", "GenderBalanced", "IdentityBalanced", "Sampling", "Shuffled"]
+__all__ = ["ClassBalanced", "GenderBalanced", "IdentityBalanced", "RollingShuffled", "Sampling", "Shuffled"]
 
 
 class Sampling(ABC):
@@ -55,6 +55,47 @@ class Shuffled(Sampling):
         """A permutation of all rows."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         return torch.randperm(len(self.source), generator=generator).numpy()
+
+
+class RollingShuffled(Sampling):
+    """The endless order of StyleGAN2-ADA (Karras et al. 2020, public code).
+
+    One permutation is gone through again and again. Each image, when it was drawn, changes places with one of those
+    drawn before it, up to half the permutation back, so that every round differs; an image may come twice in a round.
+    """
+
+    def __init__(self, source: FaceSource, batch_size: int, *, seed: int = 0) -> None:
+        super().__init__(source, batch_size, seed=seed)
+        self._start()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """One round; those before it are gone through if they were not."""
+        if epoch < self._epoch:
+            self._start()
+        while self._epoch < epoch:
+            self._draw_round()
+        return self._drawn
+
+    def _start(self) -> None:
+        # NumPy's legacy generator gives the same numbers in every version.
+        self._random = np.random.RandomState(self.seed)
+        rows = np.arange(len(self.source))
+        self._random.shuffle(rows)
+        self._rows: list[int] = rows.tolist()
+        self._epoch = -1
+        self._draw_round()
+
+    def _draw_round(self) -> None:
+        rows, count = self._rows, len(self._rows)
+        window = round(count * 0.5)
+        back = self._random.randint(window, size=count).tolist() if window >= 2 else [0] * count
+        drawn = np.empty(count, np.int64)
+        for position, distance in enumerate(back):
+            drawn[position] = rows[position]
+            other = (position - distance) % count
+            rows[position], rows[other] = rows[other], rows[position]
+        self._epoch += 1
+        self._drawn = drawn
 
 
 class _GroupBalanced(Sampling):

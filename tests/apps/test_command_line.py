@@ -32,6 +32,8 @@ REQUIRED = {
     "datamodule=shards": ["datamodule.source.root=here"],
     "datamodule=record": ["datamodule.source.path=here"],
     "datamodule=photographs": ["+photographs=here"],
+    "datamodule=vis_nir": ["datamodule.source.root=here"],
+    "datamodule=vis_nir_shards": ["datamodule.source.root=here"],
     "model/backbone=onnx": ["model.backbone.path=here"],
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],

@@ -97,7 +97,7 @@ def test_help_of_an_app_shows_its_keys() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fces"], "app=fces does not exist. Did you mean faces?"),
+        (["fces"], "app=fces does not exist. Did you mean faces or features?"),
         (["out=x"], "'out=x': expected a name after privface; privface --help lists them"),
         (["gallery", "enrl"], "app=gallery/enrl does not exist. Did you mean gallery/enrol"),
         (["gallery", "k=3"], "'k=3': expected a name after privface gallery; privface gallery --help lists them"),

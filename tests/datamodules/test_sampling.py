@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_source import MemorySource
+from support_arcbifacegan import GOLDEN
 
-from src.datamodules.sampling import ClassBalanced, GenderBalanced, IdentityBalanced, Sampling, Shuffled
+from src.datamodules.sampling import (
+    ClassBalanced,
+    GenderBalanced,
+    IdentityBalanced,
+    RollingShuffled,
+    Sampling,
+    Shuffled,
+)
 from src.errors import UserError
 
 
@@ -24,7 +32,13 @@ def test_shuffled_is_a_permutation() -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [Shuffled, ClassBalanced, GenderBalanced, lambda *a, **k: IdentityBalanced(*a, images_per_class=2, **k)],
+    [
+        Shuffled,
+        RollingShuffled,
+        ClassBalanced,
+        GenderBalanced,
+        lambda *a, **k: IdentityBalanced(*a, images_per_class=2, **k),
+    ],
 )
 def test_orders_are_a_function_of_seed_and_epoch(make: Callable[..., Sampling]) -> None:
     source = _source([i % 7 for i in range(60)], [i % 2 for i in range(60)])
@@ -100,3 +114,29 @@ def test_identity_balanced_goes_through_all_images_of_a_class() -> None:
 def test_images_per_class_must_divide_the_batch() -> None:
     with pytest.raises(UserError, match=r"expected a divisor of datamodule\.batch_size=10"):
         IdentityBalanced(_source([0, 0, 1, 1]), 10, images_per_class=4)
+
+
+def _rounds(seed: int, rounds: int) -> np.ndarray:
+    sampling = RollingShuffled(_source([0] * 10), 1, seed=seed)
+    return np.concatenate([sampling.order(epoch) for epoch in range(rounds)])
+
+
+def test_rolling_order_is_that_of_stylegan2_ada() -> None:
+    assert _rounds(0, 3).tolist() == GOLDEN["sampler.seed0_n10_first30"]
+    assert _rounds(3, 3).tolist() == GOLDEN["sampler.seed3_n10_first30"]
+    for rank in (0, 1):
+        assert _rounds(0, 3)[rank::2].tolist() == GOLDEN[f"sampler.seed0_n10_rep2_rank{rank}_first15"]
+
+
+def test_rolling_order_starts_anywhere() -> None:
+    sampling = RollingShuffled(_source([0] * 10), 1, seed=0)
+    assert [sampling.order(epoch).tolist() for epoch in (2, 0, 1, 1, 2)] == [
+        _rounds(0, 3).reshape(3, 10)[epoch].tolist() for epoch in (2, 0, 1, 1, 2)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_rolling_order_of_a_few_images(count: int) -> None:
+    order = RollingShuffled(_source([0] * count), 1).order(4)
+    assert len(order) == count
+    assert set(order.tolist()) <= set(range(count))

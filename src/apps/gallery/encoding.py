@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from src.apps.checkpoint import TrainedCheckpoint
+from src.apps.device import find_device
 from src.apps.gallery.photographs import Photograph
 from src.datamodules.decode import BadImage
 from src.datamodules.sample import to_float
-from src.errors import UserError, check_choice
+from src.errors import UserError
 from src.models.networks.rank_hash import RankHashNetwork
 from src.models.networks.weights import weights_fingerprint
 
 __all__ = ["Encoder"]
 
-_DEVICES = ("auto", "cpu", "cuda")
 _NAMED = 5
 
 
@@ -50,7 +50,7 @@ class Encoder:
                 "expected batch_size of at least 1 and max_bad_fraction between 0 and 1; found "
                 f"{batch_size} and {max_bad_fraction}"
             )
-        self._device = _find_device(device)
+        self._device = find_device(device)
         trained = TrainedCheckpoint.read(checkpoint)
         network = trained.build_backbone()
         if not isinstance(network, RankHashNetwork):
@@ -132,12 +132,3 @@ class Encoder:
         if flip:
             codes = torch.cat([codes, self._network(image.flip(-1))], 1)
         return codes.cpu()
-
-
-def _find_device(name: str) -> torch.device:
-    check_choice("device", name, _DEVICES)
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: this machine has no GPU that torch can use; leave it out, or set device=cpu")
-    return torch.device(name)

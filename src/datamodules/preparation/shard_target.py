@@ -92,9 +92,8 @@ class ShardTarget(Target):
     def finish(self, receipts: Sequence[Receipt], source: FaceSource, settings: Mapping[str, Any], side: int) -> None:
         """Write the index."""
         tables = [self._table(receipt, source) for receipt in receipts if receipt.samples]
-        index = ShardIndex.assemble(
-            Location(self.work), tables, resolution=side or None, attributes={"prepared": dict(settings)}
-        )
+        attributes = {**source.facts, "prepared": dict(settings)}
+        index = ShardIndex.assemble(Location(self.work), tables, resolution=side or None, attributes=attributes)
         index.save()
         for name in ("index.npz", "index.json"):
             self.deliver(self.work / name, name)

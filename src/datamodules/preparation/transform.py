@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class PreparedFace:
         images: Encoded image per modality.
         metadata: See `FaceSource.metadata`; landmarks and box are pixels of `images`.
         feature: Embedding, float32 [D], if the source has any.
-        side: Of the square visible image in pixels; 0 if it is not square.
+        side: Of the square images in pixels; 0 if one is not square, or they differ.
         degenerate: The landmarks determine no alignment, so that the centre was taken.
     """
 
@@ -102,10 +103,11 @@ class FaceTransform:
         metadata = source.metadata(row)
         contents = {modality: source.content(row, modality) for modality in source.modalities}
         pixels = {modality: decode(content, grey=modality == "nir") for modality, content in contents.items()}
+        shapes = {(image.shape[0], image.shape[1]) for image in pixels.values()}
         height, width = pixels["image"].shape[:2]
         degenerate = False
         if self.size is None:
-            images, side = contents, height if height == width else 0
+            images, side = contents, height if shapes == {(height, height)} else 0
         elif self.align:
             matrix, valid = _alignment(metadata, self.size, (height, width))
             images, side, degenerate = self._warp(pixels, matrix), self.size, not valid
@@ -119,12 +121,13 @@ class FaceTransform:
 
     def _warp(self, pixels: dict[str, torch.Tensor], matrix: torch.Tensor) -> dict[str, bytes]:
         assert self.size is not None
-        shapes = {image.shape[:2] for image in pixels.values()}
-        if len(shapes) > 1:
+        if len({image.shape[:2] for image in pixels.values()}) > 1:
             raise BadImage("visible and near-infrared image differ in size, so one alignment cannot serve both")
         return {m: encode_jpeg(warp_image(image, matrix, self.size), self.quality) for m, image in pixels.items()}
 
     def _crop(self, contents: dict[str, bytes], pixels: dict[str, torch.Tensor], size: int) -> dict[str, bytes]:
+        if len({Fraction(image.shape[1], image.shape[0]) for image in pixels.values()}) > 1:
+            raise BadImage("visible and near-infrared image differ in shape, so one crop cannot serve both")
         return {
             modality: contents[modality]
             if image.shape[:2] == (size, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from src.datamodules.identity_features import VISIBLE, feature_name, read_identity_features
 from src.datamodules.sources.file_source import IMAGE_SUFFIXES, FileSource, natural_key, select_images
 from src.datamodules.sources.source import LeftOut
 from src.datamodules.storage import Location
@@ -17,7 +17,7 @@ from src.errors import UserError, check_choice
 
 __all__ = ["PairedFolders"]
 
-_FOLDERS = {"image": "VIS", "nir": "NIR"}
+_FOLDERS = {"image": VISIBLE, "nir": "NIR"}
 _EXAMPLES = 10
 
 
@@ -30,7 +30,7 @@ class PairedFolders(FileSource):
     Args:
         root: The folder; a path or a URL.
         features: JSON file `{"<visible image, relative to VIS>": [512 numbers], ...}` with an embedding of every
-            visible image, such as `identity_features.json`.
+            visible image, as `privface features` writes it; see `identity_features.read_identity_features`.
         unmatched: What to do about images without their partner: stop, or leave them out.
 
     Raises:
@@ -68,7 +68,7 @@ class PairedFolders(FileSource):
         labels = np.array([numbers[identity] for identity in identities], np.int32)
         super().__init__(folder, files, labels, classes, left_out=left_out)
         self.has_features = features is not None
-        self._features = None if features is None else _read_features(Location(features), files["image"])
+        self._features = None if features is None else _read_features(features, files["image"])
 
     def feature(self, row: int) -> np.ndarray:
         """Embedding of the visible image, float32 [D]."""
@@ -98,23 +98,5 @@ def _enumerate(alone: Sequence[tuple[str, str]]) -> str:
     return files + (f" and {len(alone) - _EXAMPLES} more" if len(alone) > _EXAMPLES else "")
 
 
-def _read_features(file: Location, visible: Sequence[str]) -> np.ndarray:
-    """Read the embeddings of the visible images, float32 [N, D]."""
-    content = file.read_bytes()
-    try:
-        table = {name.replace("\\", "/"): vector for name, vector in json.loads(content).items()}
-    except (AttributeError, ValueError) as error:
-        raise UserError(f"{file}: expected a JSON object of file name -> list of numbers ({error})") from error
-    names = [path.removeprefix(f"{_FOLDERS['image']}/") for path in visible]
-    if missing := [name for name in names if name not in table]:
-        raise UserError(
-            f"{file}: no feature for {len(missing)} of {len(names)} visible images, first: {', '.join(missing[:3])}; "
-            "make the file again, or set features=null"
-        )
-    try:
-        features = np.array([table[name] for name in names], np.float32)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{file}: expected lists of numbers, all of one length ({error})") from error
-    if features.ndim != 2 or not np.isfinite(features).all():
-        raise UserError(f"{file}: expected one list of finite numbers per image")
-    return features
+def _read_features(file: Path | str, visible: Sequence[str]) -> np.ndarray:
+    return read_identity_features(Location(file), [feature_name(path) for path in visible])

@@ -55,6 +55,7 @@ class ShardSource(FaceSource):
             modalities=tuple(name for name in MODALITIES if self._all_have(name)),
             resolution=index.resolution,
         )
+        self.facts = index.attributes
         self.has_features = self._all_have("feature")
         self.has_metadata = self._all_have("metadata")
         self.has_landmarks = self.has_metadata and "landmarks" in self._stored_metadata(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +76,8 @@ class FaceSource(ABC):
         self.modalities = modalities
         self.resolution = resolution
         self.left_out = tuple(left_out)
+        self.facts: Mapping[str, Any] = {}
+        """What is known of the whole collection (seed, licence ...); anything JSON can hold."""
 
     def __len__(self) -> int:
         return len(self.labels)

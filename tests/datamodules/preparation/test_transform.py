@@ -106,3 +106,28 @@ def test_values_out_of_range(arguments: dict, message: str) -> None:
 def test_alignment_needs_landmarks() -> None:
     with pytest.raises(UserError, match="computed: has no landmarks"):
         FaceTransform(size=112, align=True).check(ComputedSource())
+
+
+class _Unequal(ComputedSource):
+    """Infrared images of another size than the visible ones."""
+
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__(infrared=True)
+        self.infrared_size = width, height
+
+    def content(self, row: int, modality: str = "image") -> bytes:
+        return super().content(row) if modality == "image" else picture(row, *self.infrared_size, grey=True)
+
+
+def test_pairs_of_different_size_have_no_side_until_they_are_resized() -> None:
+    assert FaceTransform().apply(_Unequal(64, 64), 0).side == 64
+    assert FaceTransform().apply(_Unequal(32, 32), 0).side == 0
+    face = FaceTransform(size=32).apply(_Unequal(32, 32), 0)
+    assert face.side == 32
+    assert decode(face.images["image"]).shape == (32, 32, 3)
+    assert face.images["nir"] == picture(0, 32, 32, grey=True)
+
+
+def test_pairs_of_different_shape_have_no_common_crop() -> None:
+    with pytest.raises(BadImage, match="differ in shape, so one crop cannot serve both"):
+        FaceTransform(size=32).apply(_Unequal(64, 48), 0)
