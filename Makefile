@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops demo test test-fast lint format bench bench-data bench-eval bench-ops lock clean
+.PHONY: help setup ops demo test test-reference test-fast lint format bench bench-data bench-eval bench-ops lock clean
 
 help:  ## list these targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(INSTALLED): requirements.lock pyproject.toml setup.py $(wildcard src/ops/csrc/*)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ demo: setup  ## render faces, train a recogniser on them, evaluate it; about 6 m
 
 test: setup  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-reference: setup  ## what uses the operators, in plain PyTorch as without a compiler
+	@PRIVFACE_OPS=reference $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
+		tests/ops tests/losses tests/models tests/eval
 
 test-fast: setup  ## the tests that take under ten seconds each
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
