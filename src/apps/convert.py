@@ -1,11 +1,14 @@
-"""``privface convert``: a checkpoint as weights, ONNX file and model card, to be used without this platform."""
+"""``privface convert``: a checkpoint as weights, ONNX file and model card, to be used without this platform.
+
+A published ``.pkl`` file of StyleGAN2-ADA or ArcBiFaceGAN goes the other way: its networks, to be used with it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 from torch import nn
 
+from src.apps import convert_published
 from src.apps.checkpoint import TrainedCheckpoint
 from src.apps.model_card import describe_model, render_card
 from src.errors import UserError
@@ -25,22 +29,33 @@ from src.models.export import export_onnx, largest_difference, unequal_symbols
 __all__ = ["run"]
 
 
-def run(ckpt: Path | str, out: Path | str, *, tolerance: float) -> None:
+def run(ckpt: Path | str, out: Path | str, *, tolerance: float, networks: Sequence[str] | str | None = None) -> None:
     """Write ``model.safetensors``, ``model.yaml``, ``model.onnx`` and ``README.md`` of a checkpoint, and print a table.
 
+    Of a ``.pkl`` file it writes ``model.safetensors``, ``model.json`` and ``README.md``, and prints its licence, too.
+
     Args:
-        ckpt: Checkpoint of ``train.py``.
+        ckpt: Checkpoint of ``train.py``, or a ``.pkl`` file of StyleGAN2-ADA or ArcBiFaceGAN.
         out: Folder to write; appears as a whole or not at all.
         tolerance: What the largest difference of embeddings of unit length between the ONNX file and the network, or
             the share of unequal symbols of their codes, has to be below.
+        networks: Which networks of a ``.pkl`` file, by their names in it; None for all.
 
     Raises:
         UserError: The checkpoint cannot be read, the folder is not empty, or the ONNX file differs by more.
     """
-    out = Path(out)
+    out, path = Path(out), Path(ckpt)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"out={out}: exists and is not an empty folder; give another name, or delete it")
-    checkpoint = TrainedCheckpoint.read(ckpt)
+    if path.suffix == ".pkl":
+        published = convert_published.read_selected(path, networks)
+        with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:
+            found = convert_published.write(folder, path, published)
+        _print_table(out, found)
+        return
+    if networks is not None:
+        raise UserError(f"networks is for .pkl files; {path} is none")
+    checkpoint = TrainedCheckpoint.read(path)
     network = checkpoint.build_backbone()
     with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:
         found = _write(folder, checkpoint, network, tolerance)
@@ -108,4 +123,4 @@ def _print_table(out: Path, found: str) -> None:
         table.add_row(path.name, decimal(path.stat().st_size))
     console = Console()
     console.print(table)
-    console.print(found)
+    console.print(found, markup=False, highlight=False, soft_wrap=True)

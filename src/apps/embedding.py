@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from src.apps.checkpoint import TrainedCheckpoint
 from src.datamodules.backends.cpu import CpuBackend
 from src.datamodules.face_dataset import FaceDataset
-from src.datamodules.sample import to_float_images
+from src.datamodules.sample import to_float, to_float_images
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
 from src.models.networks.onnx_network import OnnxNetwork
@@ -93,6 +93,18 @@ class Recogniser:
                 f"is {source.key(int(np.argmin(finite)))}; take another network"
             )
         return result
+
+    @torch.inference_mode()
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Embed images that are at hand.
+
+        Args:
+            images: uint8 [N, 3, S, S] RGB, S the `size` of the network.
+
+        Returns:
+            float32 [N, D], raw embeddings, on the CPU.
+        """
+        return self._network(to_float(images.movedim(1, -1).to(self._device))).float().cpu()
 
 
 def _check_readable(dataset: FaceDataset) -> None:

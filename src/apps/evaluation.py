@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from src.apps.result_rows import compare_otherwise, describe_results, evaluate_reference
 from src.apps.result_rows import evaluate as run_benchmarks
-from src.apps.run import build_datamodule, build_trainer, can_train, write_outputs
+from src.apps.run import build_datamodule, build_trainer, can_train, embeds_faces, write_outputs
 from src.apps.run_folder import checkpoint_labels, find_checkpoints
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
@@ -38,6 +38,11 @@ def evaluate(config: DictConfig) -> None:
     Raises:
         UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
     """
+    if not embeds_faces(config):
+        raise UserError(
+            f"experiment {config.name} makes faces and embeds none: its metrics are in the results.json of its "
+            "training, and privface generate makes a data set with its checkpoint"
+        )
     log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     networks = [] if "embeddings" in config else _networks(config)

@@ -23,12 +23,14 @@ from src.eval.figures.pairs import hard_pairs_figure
 from src.eval.report import Run, write_report
 from src.eval.results import Results, write_run_results
 from src.eval.table import print_results
+from src.models.embedding_module import EmbeddingModule
 
 __all__ = [
     "build_datamodule",
     "build_trainer",
     "can_train",
     "check_monitor",
+    "embeds_faces",
     "first_step_of",
     "write_outputs",
 ]
@@ -52,6 +54,11 @@ def can_train(config: DictConfig) -> bool:
     """Whether the config has a module that learns; the networks of others and files of embeddings do not."""
     module = get_object(config.model._target_) if config.get("model") else L.LightningModule
     return module.training_step is not L.LightningModule.training_step
+
+
+def embeds_faces(config: DictConfig) -> bool:
+    """Whether the config has a module whose embeddings can be evaluated; generators make faces instead."""
+    return not config.get("model") or issubclass(get_object(config.model._target_), EmbeddingModule)
 
 
 def build_datamodule(config: DictConfig) -> FaceDataModule:

@@ -12,8 +12,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 from src.apps.comparison import compare
+from src.apps.generative_training import train_generator
 from src.apps.result_rows import compare_otherwise, evaluate, evaluate_reference
-from src.apps.run import build_datamodule, build_trainer, can_train, check_monitor, first_step_of, write_outputs
+from src.apps.run import (
+    build_datamodule,
+    build_trainer,
+    can_train,
+    check_monitor,
+    embeds_faces,
+    first_step_of,
+    write_outputs,
+)
 from src.apps.run_folder import find_checkpoint
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
@@ -36,7 +45,7 @@ def train(config: DictConfig) -> float:
     benchmarks themselves; it is a row of the table only.
 
     Returns:
-        The monitored metric of the final weights.
+        The monitored metric of the final weights; NaN for a generator where none is monitored.
 
     Raises:
         UserError: Something in the config or the data is wrong; raised before training.
@@ -47,6 +56,8 @@ def train(config: DictConfig) -> float:
         raise UserError(f"experiment {config.name} only evaluates: use `python eval.py` with the same arguments")
     output = Path(config.paths.output_dir)
     checkpoint = _checkpoint_to_continue(config, output)
+    if not embeds_faces(config):
+        return train_generator(config, checkpoint)
     log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config, first_step_of(checkpoint))

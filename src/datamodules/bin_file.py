@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from src.datamodules.evaluation_images import EncodedImage
-from src.datamodules.restricted_pickle import loads
 from src.errors import UserError
+from src.restricted_pickle import loads
 
 __all__ = ["read_entries", "to_flags", "to_images"]
 

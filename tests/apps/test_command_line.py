@@ -28,6 +28,7 @@ def message(*overrides: str) -> str:
 
 
 REQUIRED = {
+    "experiment=arcbifacegan": ["datamodule.source.root=here"],
     "datamodule=folder": ["datamodule.source.root=here"],
     "datamodule=shards": ["datamodule.source.root=here"],
     "datamodule=record": ["datamodule.source.path=here"],
@@ -59,7 +60,8 @@ MEMBERS = [
         "logger",
     )
     for path in sorted((CONF / group).glob("*.yaml"))
-    if (group, path.stem) not in (("model", "eigenfaces"), ("model", "network"), ("model", "onnx"))
+    if (group, path.stem)
+    not in (("model", "arcbifacegan"), ("model", "eigenfaces"), ("model", "network"), ("model", "onnx"))
 ]
 
 
@@ -103,7 +105,7 @@ def test_codes_of_genders_can_be_typed() -> None:
 
 
 def test_unknown_experiment_names_the_nearest() -> None:
-    assert "experiment=arcfce does not exist. Did you mean arcface?" in message("experiment=arcfce")
+    assert "experiment=arcfce does not exist. Did you mean arcface or arcbifacegan?" in message("experiment=arcfce")
 
 
 def test_unknown_group_member_lists_the_members() -> None:
@@ -253,7 +255,7 @@ def test_typo_ends_the_process_with_one_message() -> None:
     result = run("experiment=arcfce")
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface?")
+    assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface or arcbifacegan?")
     assert "Traceback" not in result.stderr
 
 

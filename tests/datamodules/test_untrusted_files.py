@@ -21,10 +21,10 @@ from src.datamodules.ijb_files import read_ijb
 from src.datamodules.landmarks import HEADER
 from src.datamodules.record_reader import RecordReader
 from src.datamodules.record_writer import RecordWriter
-from src.datamodules.restricted_pickle import loads
 from src.datamodules.verification_pairs import read_calfw_pairs, read_lfw_pairs
 from src.datamodules.verification_sets import read_bin, write_bin
 from src.errors import UserError
+from src.restricted_pickle import loads
 
 # A parser that hangs is stopped by the deadline; the folder of a test is shared by its examples.
 fuzz = settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])

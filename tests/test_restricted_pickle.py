@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.datamodules.restricted_pickle import loads
 from src.errors import UserError
+from src.restricted_pickle import loads
 
 
 class _Call:
