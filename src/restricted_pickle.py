@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Literal
 
@@ -63,7 +64,17 @@ class AllowListUnpickler(pickle.Unpickler):
 
     def __init__(self, file: IO[bytes], allowed: AllowList) -> None:
         super().__init__(file, encoding="bytes")
+        self._file = file
         self._allowed = allowed
+
+    def load(self) -> Any:
+        """Read the pickle, unless it numbers objects beyond its own length: Python would make room for all of them."""
+        start = self._file.tell()
+        for operation, argument, position in pickletools.genops(self._file):
+            if operation.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > (position or 0):
+                raise pickle.UnpicklingError(f"it numbers an object {argument} at byte {position}")
+        self._file.seek(start)
+        return super().load()
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         """What the list has for a name; imports nothing."""

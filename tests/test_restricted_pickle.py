@@ -63,3 +63,8 @@ def test_other_codecs_are_refused() -> None:
 def test_damaged_pickles(content: bytes) -> None:
     with pytest.raises(UserError, match="refused to unpickle"):
         loads(content, "file")
+
+
+def test_a_number_that_would_take_gigabytes_is_refused() -> None:
+    with pytest.raises(UserError, match="it numbers an object 1039176309 at byte 3"):
+        loads(b"\x80\x02]ru\x92\xf0=.", "a.bin")
