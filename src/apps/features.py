@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -24,6 +25,7 @@ from src.datamodules.sources.source import FaceSource
 from src.datamodules.sources.view import WithFeatures
 from src.datamodules.storage import Location
 from src.errors import UserError, check_choice
+from src.eval.generative.identities import identity_scores
 
 __all__ = ["Mode", "run"]
 
@@ -78,8 +80,11 @@ def run(
     featured = WithFeatures(faces, origin)
     names = [feature_name(faces.key(row)) for row in range(len(faces))]
 
+    similarity: list[str] = []
+
     def compute() -> np.ndarray:
         features = recogniser.embed(faces, batch_size)
+        similarity.append(_describe_similarity(features, faces.labels))
         if mode == "medoid":
             features = features[medoids(features, faces.labels, names)]
         return _to_unit_length(features) if l2_normalize else features
@@ -91,7 +96,19 @@ def run(
         Console().print(f"{target} holds these shards already, nothing to do.", soft_wrap=True)
         return
     assert featured.features is not None
-    _print_table(faces, featured.features, origin, str(target), time.perf_counter() - start)
+    _print_table(faces, featured.features, similarity[0], origin, str(target), time.perf_counter() - start)
+
+
+def _describe_similarity(embeddings: np.ndarray, labels: np.ndarray) -> str:
+    """How alike images of one identity and of two are, in the keys of the filter that relies on it."""
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2 or counts.max() < 2:
+        return "not measured: that takes two identities, and two images of one of them"
+    found = identity_scores(torch.from_numpy(embeddings), torch.from_numpy(labels)).metrics
+    return (
+        f"similarity_mean={found['genuine_mean']:.3f} similarity_std={found['genuine_std']:.3f} of two images of one "
+        f"identity; {found['impostor_mean']:.3f} ± {found['impostor_std']:.3f} of two identities"
+    )
 
 
 def _find_target(source: FaceSource, out: Path | str | None, overwrite: bool) -> Path | str:
@@ -140,7 +157,9 @@ def _write_shards(
     return True
 
 
-def _print_table(source: FaceSource, features: np.ndarray, origin: dict[str, Any], out: str, seconds: float) -> None:
+def _print_table(
+    source: FaceSource, features: np.ndarray, similarity: str, origin: dict[str, Any], out: str, seconds: float
+) -> None:
     norms = np.linalg.norm(features, axis=1)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
@@ -148,6 +167,7 @@ def _print_table(source: FaceSource, features: np.ndarray, origin: dict[str, Any
     table.add_row("source", source.name)
     table.add_row("images", f"{len(source):,} of {len(np.unique(source.labels)):,} identities")
     table.add_row("features", f"{features.shape[1]} numbers, length {norms.min():.3g} to {norms.max():.3g}")
+    table.add_row("similarity", similarity)
     table.add_row("mode", "one per image" if origin["mode"] == "all" else "that of the most typical image per identity")
     table.add_row("written", out)
     table.add_row("time", f"{seconds:,.1f} s, {len(source) / seconds:,.0f} images/s")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ def _embeddings(network: nn.Module) -> dict[str, np.ndarray]:
     return {f"{stem}.jpg": row for stem, row in zip(STEMS, network(to_float(images)).numpy(), strict=True)}
 
 
+def _genuine_similarity(network: nn.Module) -> tuple[float, float]:
+    """Mean and deviation of the cosines of the six pairs of images of identities 2 and 10."""
+    rows = np.stack([_embeddings(network)[name] for name in NATURAL])
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = [unit[i] @ unit[j] for group in ((0, 1, 2), (4, 5, 6)) for i, j in combinations(group, 2)]
+    return float(np.mean(cosines)), float(np.std(cosines))
+
+
 def _run(**keys: Any) -> None:
     overrides = [f"{key.replace('__', '.')}={value}" for key, value in keys.items()]
     config = check("privface", ["app=features", *overrides])
@@ -82,6 +91,8 @@ def test_as_typed(pairs: Path, checkpoint: Path, network: nn.Module) -> None:
     assert typed.returncode == 0, typed.stderr
     assert "7 of 3 identities" in typed.stdout
     assert "16 numbers, length 1 to 1" in typed.stdout
+    mean, std = _genuine_similarity(network)
+    assert f"similarity_mean={mean:.3f} similarity_std={std:.3f} of two images" in " ".join(typed.stdout.split())
     found = _read(pairs / "identity_features.json")
     assert list(found) == NATURAL
     for name, embedding in _embeddings(network).items():

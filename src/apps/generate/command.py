@@ -174,7 +174,7 @@ def _describe(
         "psi": make.psi,
         "identity_scale": make.identity_scale,
         "resize_mode": embed.resize,
-        "detector": None if make.detector is None else type(make.detector).__qualname__,
+        "detector": None if make.detector is None else make.detector.fingerprint,
         "face_rule": vars(make.face_rule),
         "filter": vars(settings),
         "same_identity": settings.same_identity,

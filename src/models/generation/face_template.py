@@ -31,6 +31,8 @@ class TemplateFaceDetector:
     numbers: the normalised correlation of the whole face, and that around eyes and nose. There is one face at most.
     """
 
+    fingerprint = "procedural"
+
     def __init__(self) -> None:
         numbers = range(_PEOPLE)
         straight = nuisance(0, numbers, [0] * _PEOPLE, profile=Profile().scaled(0))

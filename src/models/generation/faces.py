@@ -28,7 +28,13 @@ class Detection:
 
 
 class FaceDetector(Protocol):
-    """Finds faces."""
+    """Finds faces.
+
+    Attributes:
+        fingerprint: Changes when what it finds does; a generation is not continued with another.
+    """
+
+    fingerprint: str
 
     def __call__(self, images: Tensor) -> list[list[Detection]]:
         """The faces on each of some images, uint8 [N, 3, H, W] RGB on the CPU; none are an empty list."""
