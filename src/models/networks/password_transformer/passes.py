@@ -1,0 +1,53 @@
+"""The five passes of one training iteration through the transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from src.models.networks.password_transformer.sampling import DrawnPasswords
+
+__all__ = ["TransformedFaces", "transform"]
+
+
+class TransformedFaces(NamedTuple):
+    """What the transformer made of a batch, each float [B, 3, H, W] in [-1, 1].
+
+    Attributes:
+        anonymised: A1, under the first password.
+        second_anonymised: A2, under the second.
+        recovered: R, from A1 with the right password.
+        wrong: WR1, from A1 with a wrong one.
+        second_wrong: WR2, from A1 with another wrong one.
+    """
+
+    anonymised: Tensor
+    second_anonymised: Tensor
+    recovered: Tensor
+    wrong: Tensor
+    second_wrong: Tensor
+
+    def detach(self) -> TransformedFaces:
+        """The same without gradient."""
+        return TransformedFaces(*(images.detach() for images in self))
+
+
+def transform(
+    transformer: Callable[[Tensor, Tensor], Tensor], images: Tensor, passwords: DrawnPasswords
+) -> TransformedFaces:
+    """Anonymise faces twice; recover what the first password made, rightly and twice wrongly.
+
+    Nothing is detached: what is wrong with a recovered face is also told to the pass that anonymised it.
+
+    Args:
+        transformer: Called with images and bits.
+        images: Faces [B, 3, H, W] in [-1, 1].
+        passwords: Bits [B, L], where the images are.
+    """
+    anonymised = transformer(images, passwords.first)
+    recovered = transformer(anonymised, passwords.recovery)
+    second_anonymised = transformer(images, passwords.second)
+    wrong, second_wrong = (transformer(anonymised, bits) for bits in (passwords.wrong, passwords.second_wrong))
+    return TransformedFaces(anonymised, second_anonymised, recovered, wrong, second_wrong)
