@@ -15,11 +15,12 @@ from src.datamodules.face_dataset import FaceDataset
 from src.datamodules.sample import to_float, to_float_images
 from src.datamodules.sources.source import FaceSource
 from src.errors import UserError
+from src.eval.generative.features import RecogniserFeatures
 from src.models.networks.onnx_network import OnnxNetwork
 from src.models.networks.weights import load_weights, weights_fingerprint
 from src.progress import image_progress
 
-__all__ = ["Recogniser"]
+__all__ = ["Recogniser", "recogniser_features"]
 
 _NAMED = 3
 
@@ -42,23 +43,10 @@ class Recogniser:
     """
 
     def __init__(self, path: Path, backbone: nn.Module | None, size: int, device: torch.device) -> None:
-        network: nn.Module
-        if backbone is not None:
-            load_weights(backbone, path)
-            network = backbone.eval()
-        elif path.suffix == ".onnx":
-            network = OnnxNetwork(path)
-        else:
-            checkpoint = TrainedCheckpoint.read(path)
-            network, size = checkpoint.build_backbone(), checkpoint.size
-        if getattr(network, "alphabet", None) is not None:
-            raise UserError(
-                f"ckpt_path={path}: its network, {type(network).__name__}, makes codes; expected a recogniser, such as "
-                "a checkpoint of python train.py experiment=arcface"
-            )
+        network, known_size = _load(path, backbone)
         self._network = network.to(device)
         self._device = device
-        self.size: int = getattr(network, "size", None) or size
+        self.size = known_size or size
         self.fingerprint = network.fingerprint() if isinstance(network, OnnxNetwork) else weights_fingerprint(network)
 
     @torch.inference_mode()
@@ -105,6 +93,41 @@ class Recogniser:
             float32 [N, D], raw embeddings, on the CPU.
         """
         return self._network(to_float(images.movedim(1, -1).to(self._device))).float().cpu()
+
+
+def recogniser_features(path: Path | str) -> RecogniserFeatures:
+    """A recogniser as feature extractor for the metrics of generated images.
+
+    Args:
+        path: Checkpoint of a training of ours, or an ONNX file. Images are resized to what it was trained on; those of
+            a graph that takes any size are left as they are.
+
+    Raises:
+        UserError: The file cannot be read, or its network makes codes instead of embeddings.
+    """
+    network, size = _load(Path(path), None)
+    network.size = size  # type: ignore[assignment]
+    return RecogniserFeatures(network)
+
+
+def _load(path: Path, backbone: nn.Module | None) -> tuple[nn.Module, int | None]:
+    """The network, in evaluation mode, and the side of its images; None if nothing tells."""
+    network: nn.Module
+    size = None
+    if backbone is not None:
+        load_weights(backbone, path)
+        network = backbone.eval()
+    elif path.suffix == ".onnx":
+        network = OnnxNetwork(path)
+    else:
+        checkpoint = TrainedCheckpoint.read(path)
+        network, size = checkpoint.build_backbone(), checkpoint.size
+    if getattr(network, "alphabet", None) is not None:
+        raise UserError(
+            f"{path}: its network, {type(network).__name__}, makes codes; expected a recogniser, such as a checkpoint "
+            "of python train.py experiment=arcface"
+        )
+    return network, getattr(network, "size", None) or size
 
 
 def _check_readable(dataset: FaceDataset) -> None:

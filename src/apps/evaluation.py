@@ -10,6 +10,7 @@ import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.apps.generative_evaluation import evaluate_generators
 from src.apps.result_rows import compare_otherwise, describe_results, evaluate_reference
 from src.apps.result_rows import evaluate as run_benchmarks
 from src.apps.run import build_datamodule, build_trainer, can_train, embeds_faces, write_outputs
@@ -36,13 +37,12 @@ def evaluate(config: DictConfig) -> None:
     """Evaluate one or several checkpoints, an untrained network or files of embeddings, and write the outputs.
 
     Raises:
-        UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding.
+        UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding. Of a
+            generator see `evaluate_generators`.
     """
     if not embeds_faces(config):
-        raise UserError(
-            f"experiment {config.name} makes faces and embeds none: its metrics are in the results.json of its "
-            "training, and privface generate makes a data set with its checkpoint"
-        )
+        evaluate_generators(config)
+        return
     log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     networks = [] if "embeddings" in config else _networks(config)

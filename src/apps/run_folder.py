@@ -24,6 +24,9 @@ __all__ = [
 CHECKPOINTS = "checkpoints"
 RESULTS = "results.json"
 
+_IN_FOLDERS = ("backbone.pth", "model.json")
+"""Of the folders that stand for a checkpoint: published weights, and networks that ``privface convert`` wrote."""
+
 
 def check_run_folder(config: DictConfig) -> None:
     """Refuse to train over a finished or interrupted run, and to continue what is not there.
@@ -95,14 +98,14 @@ def find_checkpoint(ckpt_path: str, run_folder: Path) -> Path:
 
     Args:
         ckpt_path: ``"last"`` or ``"best"`` of ``run_folder``, or the path of a file, or of the folder of a
-            ``backbone.pth``.
+            ``backbone.pth`` or of converted networks.
         run_folder: Folder of the run.
 
     Raises:
         UserError: There is no such file; the message lists the checkpoints that exist.
     """
     named = run_folder / CHECKPOINTS / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
-    if named.is_file() or (named / "backbone.pth").is_file():
+    if named.is_file() or any((named / name).is_file() for name in _IN_FOLDERS):
         return named
     found = sorted(str(path) for path in run_folder.parent.glob(f"*/{CHECKPOINTS}/*.ckpt"))
     there = (

@@ -19,8 +19,9 @@ from src.eval.generative.features import three_channels
 from src.eval.pictures import image_grid
 from src.eval.report import IMAGES
 from src.models.arcbifacegan import ArcBiFaceGAN
+from src.models.networks.stylegan2 import Generator
 
-__all__ = ["GeneratedFaces", "is_due"]
+__all__ = ["GeneratedFaces", "is_due", "rows_of_people"]
 
 
 class GeneratedFaces(L.Callback):
@@ -57,10 +58,9 @@ class GeneratedFaces(L.Callback):
         """Draw real images, and those of the untrained generator."""
         module = cast(ArcBiFaceGAN, pl_module)
         if module.images == 0 and trainer.is_global_zero:
-            real = self._real(_data(trainer))
-            _log(trainer, self._draw(self._folder / "reals.png", *real))
-            self._draw(self._figures / IMAGES.format("training"), *real)
-            _log(trainer, self._draw(self._folder / "fakes_init.png", *self._generated(trainer, module)))
+            _log(trainer, self.draw_real(self._folder / "reals.png", _data(trainer)))
+            self.draw_real(self._figures / IMAGES.format("training"), _data(trainer))
+            _log(trainer, self._draw_average(self._folder / "fakes_init.png", trainer))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -68,48 +68,74 @@ class GeneratedFaces(L.Callback):
         """Draw if it is time to."""
         module = cast(ArcBiFaceGAN, pl_module)
         if trainer.is_global_zero and is_due(module, self._every_kimg, len(batch["image"]) * trainer.world_size):
-            _log(trainer, self._draw(self._path(module), *self._generated(trainer, module)))
+            _log(trainer, self._draw_average(self._path(module), trainer))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what the training ended with."""
         if trainer.is_global_zero:
-            module = cast(ArcBiFaceGAN, pl_module)
-            images = self._generated(trainer, module)
-            _log(trainer, self._draw(self._path(module), *images))
-            self._draw(self._figures / IMAGES.format("generated"), *images)
+            _log(trainer, self._draw_average(self._path(cast(ArcBiFaceGAN, pl_module)), trainer))
+            self._draw_average(self._figures / IMAGES.format("generated"), trainer)
+
+    def draw_real(self, path: Path, data: PairedFacesDataModule) -> Figure:
+        """Draw images of the people whose identities `draw_generated` gives to a generator.
+
+        Args:
+            path: PNG file.
+            data: What is trained on.
+        """
+        rows = np.concatenate(rows_of_people(data, self._identities, self._samples, self._seed))
+        images = to_float_images(data.dataset.read(rows.tolist()))
+        return self._draw(path, "Real faces", images["image"], images["nir"])
+
+    def draw_generated(self, path: Path, generator: Generator, data: PairedFacesDataModule, label: str = "") -> Figure:
+        """Draw what a generator makes.
+
+        Args:
+            path: PNG file.
+            generator: In evaluation mode.
+            data: What is trained on.
+            label: Name of the generator beside others.
+        """
+        rows = rows_of_people(data, self._identities, 1, self._seed)
+        device = next(generator.parameters()).device
+        random = torch.Generator().manual_seed(self._seed)
+        z = torch.randn(self._samples, generator.z_dim, generator=random).repeat(len(rows), 1)
+        c = None
+        if generator.c_dim:
+            c = data.label_bank.labels[np.concatenate(rows)].repeat_interleave(self._samples, dim=0).to(device)
+        with torch.inference_mode():
+            images = generator(z.to(device), c, noise_mode="const")
+        return self._draw(path, f"Generated faces ({label})" if label else "Generated faces", *images)
+
+    def _draw_average(self, path: Path, trainer: L.Trainer) -> Figure:
+        return self.draw_generated(path, cast(ArcBiFaceGAN, trainer.lightning_module).average, _data(trainer))
 
     def _path(self, module: ArcBiFaceGAN) -> Path:
         return self._folder / f"fakes{module.images // 1000:06d}.png"
 
-    def _rows(self, data: PairedFacesDataModule) -> list[np.ndarray]:
-        """Rows of the data set for each of the people."""
-        labels = data.dataset.source.labels
-        people = np.random.default_rng(self._seed).permutation(np.unique(labels))[: self._identities]
-        return [np.resize(np.flatnonzero(labels == person), self._samples) for person in people]
-
-    def _real(self, data: PairedFacesDataModule) -> tuple[Tensor, Tensor]:
-        rows = np.concatenate(self._rows(data))
-        images = to_float_images(data.dataset.read(rows.tolist()))
-        return images["image"], images["nir"]
-
-    def _generated(self, trainer: L.Trainer, module: ArcBiFaceGAN) -> tuple[Tensor, Tensor]:
-        rows = self._rows(_data(trainer))
-        generator = torch.Generator().manual_seed(self._seed)
-        z = torch.randn(self._samples, module.generator.z_dim, generator=generator)
-        c = None
-        if module.generator.c_dim:
-            labels = _data(trainer).label_bank.labels[torch.tensor([row[0] for row in rows])]
-            c = labels.repeat_interleave(self._samples, dim=0).to(module.device)
-        with torch.inference_mode():
-            return module(z.repeat(len(rows), 1).to(module.device), c)
-
-    def _draw(self, path: Path, vis: Tensor, nir: Tensor) -> Figure:
+    def _draw(self, path: Path, kind: str, vis: Tensor, nir: Tensor) -> Figure:
         sides = [part.unflatten(0, (-1, self._samples)) for part in (vis, three_channels(nir))]
         images = torch.stack(sides, dim=1)
-        kind = "Generated faces" if "fakes" in path.name or "generated" in path.name else "Real faces"
         title = f"{kind}: visible light on the left, near infrared on the right"
         alt = f"{title}; each of {len(images)} rows shows one identity."
         return image_grid(path, images.flatten(0, 2), title=title, alt=alt, columns=2 * self._samples)
+
+
+def rows_of_people(data: PairedFacesDataModule, people: int, samples: int, seed: int) -> list[np.ndarray]:
+    """Images of some people, to show and to make others of their identities.
+
+    Args:
+        data: Has the images.
+        people: How many people, or all where there are fewer.
+        samples: Images of each; where there are fewer they repeat.
+        seed: Of the choice of people.
+
+    Returns:
+        int64 [samples] rows of the data set for each of the people.
+    """
+    labels = data.dataset.source.labels
+    chosen = np.random.default_rng(seed).permutation(np.unique(labels))[:people]
+    return [np.resize(np.flatnonzero(labels == person), samples) for person in chosen]
 
 
 def is_due(module: ArcBiFaceGAN, every_kimg: float, batch: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["DASH", "format_metric", "is_percentage", "metric_title", "percent"]
+__all__ = ["DASH", "format_metric", "is_percentage", "lower_is_better", "metric_title", "percent"]
 
 DASH = "—"
 """Of what is not known."""
@@ -14,6 +14,7 @@ _PERCENT = (
     *("bacc", "attack_accuracy", "leakage", "suppression_rate"),
     *("accepted", "accepted_fresh", "genuine_fresh", "renewed_equal", "linear_match", "linear_match_fresh"),
     *("gradient_match", "gradient_match_fresh", "threshold_far", "threshold_eer"),
+    *("precision", "recall", "breached"),
 )
 _PERCENT_OF = ("accuracy_", "eer_", "tar_", "fmr_", "fnmr_", "bacc_")
 _FALSE_RATES = ("far", "val_far")
@@ -21,6 +22,9 @@ _COUNTS = ("unaligned", "template_bytes")
 _FLAGS = ("in_domain", "renewed_passes")
 _BITS = ("guess_bits", "guess_bits_entropy", "guess_bits_freedom", "false_accept_bits", "false_accept_bits_eer")
 _RELATIVE = ("pic", "pic_folds", "pic_regularised", "privacy_gain", "identity_loss")
+_LOWER_IS_BETTER = ("fid", "kid", "ppl")
+_FOUR_DIGITS = ("fid", "kid", "is", "is_std", "ppl", "fdr", "decidability")
+_NIR = "_NIR"
 _TITLES = {
     "tar": "TAR @ FAR",
     "tar_strict": "TAR @ FAR <=",
@@ -89,23 +93,59 @@ _NAMES = {
     "false_accept_bits_eer": "bits of other faces at EER",
     "collision_error": "error of the collision law",
     "template_bytes": "bytes of a template",
+    "fid": "FID",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "is": "Inception score",
+    "is_std": "Inception score, deviation",
+    "ppl": "perceptual path length",
+    "edge_agreement": "agreement of edges",
+    "edge_agreement_shuffled": "agreement of edges, shuffled",
+    "edge_agreement_real": "agreement of edges, real pairs",
+    "edge_agreement_shuffled_real": "agreement of edges, real pairs shuffled",
+    "auc": "AUC",
+    "eer_threshold": "threshold of the EER",
+    "genuine_mean": "cosine of one person's images",
+    "genuine_std": "its deviation, one person's images",
+    "impostor_mean": "cosine of two people's images",
+    "impostor_std": "its deviation, two people's images",
+    "fdr": "Fisher's discriminant ratio",
+    "decidability": "decidability d'",
+    "nearest_training": "cosine to the nearest real person",
+    "nearest_training_max": "largest cosine to a real person",
+    "nearest_gap": "nearer to training people than to strangers by",
+    "breached": "images that show a real person",
+    "membership_auc": "who was trained on, attacker AUC",
+    "membership_advantage": "who was trained on, attacker advantage",
 }
 
 
 def metric_title(name: str) -> str:
-    """``TAR @ FAR 1e-4`` for ``tar@1e-4``."""
+    """``TAR @ FAR 1e-4`` for ``tar@1e-4``, ``FID, near infrared (demo)`` for ``fid_NIR@demo``."""
     stem, at, rate = name.partition("@")
     if stem == "map":
         return f"mAP{at}{rate}"
     if stem.startswith("rank"):
         return f"rank {stem.removeprefix('rank').replace('_', ' ')}"
-    return f"{_TITLES[stem]} {rate}" if at and stem in _TITLES else _NAMES.get(name, name.replace("_", " "))
+    if at and stem in _TITLES:
+        return f"{_TITLES[stem]} {rate}"
+    plain = stem.removesuffix(_NIR)
+    if plain not in _NAMES and plain == stem:
+        return name.replace("_", " ")
+    title = _NAMES.get(plain, plain.replace("_", " ")) + (", near infrared" if plain != stem else "")
+    return f"{title} ({rate})" if at else title
 
 
 def is_percentage(name: str) -> bool:
     """Whether a metric is written in percent."""
     stem = _stem(name)
-    return stem in _PERCENT or (stem.startswith(_PERCENT_OF) and not stem.endswith("_ratio"))
+    return stem in _PERCENT or (stem.startswith(_PERCENT_OF) and not stem.endswith(("_ratio", "_threshold")))
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a headline metric is a distance, which is best where it is lowest."""
+    return _stem(name) in _LOWER_IS_BETTER
 
 
 def format_metric(name: str, value: float, interval: tuple[float, float] | None = None) -> str:
@@ -139,6 +179,8 @@ def _written(name: str, value: float) -> str:
         return f"{value:.3f}"
     if stem in _BITS or stem == "freedom":
         return f"{value:.1f}"
+    if stem in _FOUR_DIGITS:
+        return f"{value:.4g}"
     if stem in _COUNTS:
         return f"{value:.0f}"
     if stem in _RELATIVE:
@@ -149,5 +191,5 @@ def _written(name: str, value: float) -> str:
 
 
 def _stem(name: str) -> str:
-    stem = name.partition("@")[0]
+    stem = name.partition("@")[0].removesuffix(_NIR)
     return "rank" if stem.startswith("rank") else stem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from src.eval.metric_format import DASH, format_metric, is_percentage, metric_title
+from src.eval.metric_format import DASH, format_metric, is_percentage, lower_is_better, metric_title
 from src.eval.privacy_table import gender_names
 from src.eval.protection_table import MARK, protection_names
 from src.eval.results import Results, benchmark_names
@@ -69,7 +69,8 @@ def cards_of_runs(results: Sequence[Results]) -> list[dict[str, str]]:
     for name, metric, values in _headlines(results):
         rows = [row for row in results if row.label in values]
         if rows:
-            best = max(rows, key=lambda row: row.metrics[name][metric]).label
+            choose = min if lower_is_better(metric) else max
+            best = choose(rows, key=lambda row: row.metrics[name][metric]).label
             cards.append({"title": f"{name} {metric_title(metric)}", "value": values[best], "note": f"best: {best}"})
     for name in gender_names(results):
         attacked = [row for row in results if not math.isnan(row.privacy.get(name, {}).get("bacc", math.nan))]
@@ -85,5 +86,6 @@ def _headlines(results: Sequence[Results]) -> Iterator[tuple[str, str, dict[str,
     for name in benchmark_names(results):
         for metric in headline_metrics(results, name)[:1]:
             values = {row.label: row.metrics.get(name, {}).get(metric, math.nan) for row in results}
-            texts = {label: f"{format_metric(metric, v)} %" for label, v in values.items() if not math.isnan(v)}
+            unit = " %" if is_percentage(metric) else ""
+            texts = {label: f"{format_metric(metric, v)}{unit}" for label, v in values.items() if not math.isnan(v)}
             yield name, metric, texts

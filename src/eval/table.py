@@ -31,18 +31,21 @@ __all__ = [
 COMBINATION_LEGEND = "N1: the embedding's norm kept; D1: weighted by the detector's score; F1: mirror image added"
 
 _LOWEST_FAR = 1e-4
+_OF_GENERATORS = ("fid", "fid_NIR", "precision", "recall", "eer", "edge_agreement")
 
 
 def summary_table(results: Sequence[Results]) -> TextTable:
-    """The headline metrics: a row for each of the ``results``, in percent.
+    """The headline metrics: a row for each of the ``results``.
 
     Args:
         results: At least one.
     """
     columns = [(name, metric) for name in benchmark_names(results) for metric in headline_metrics(results, name)]
+    are_rates = all(is_percentage(metric) for _, metric in columns)
+    units = ["" if are_rates or not is_percentage(metric) else ", %" for _, metric in columns]
     return TextTable(
-        "Headline metrics, %; ± is the deviation over the folds",
-        [f"{name}\n{metric_title(metric)}" for name, metric in columns],
+        "Headline metrics, %; ± is the deviation over the folds" if are_rates else "Headline metrics",
+        [f"{name}\n{metric_title(metric)}{unit}" for (name, metric), unit in zip(columns, units, strict=True)],
         [(row.label, [_headline(row.metrics.get(name, {}), metric) for name, metric in columns]) for row in results],
     )
 
@@ -51,11 +54,14 @@ def headline_metrics(results: Sequence[Results], benchmark: str) -> list[str]:
     """Names of the metrics that stand for a benchmark.
 
     Accuracy where there is one. Else the true accept rate at the smallest false accept rate from 1e-4 on that the set
-    resolves, and of searches rank 1, mAP@5 and, if the set resolves it, the open-set rate at 1 % false positives.
+    resolves, and of searches rank 1, mAP@5 and, if the set resolves it, the open-set rate at 1 % false positives. Of
+    generated images how far they are from real ones, and whether they show people.
     """
     metrics = next(row.metrics[benchmark] for row in reversed(results) if benchmark in row.metrics)
     if "accuracy" in metrics:
         return ["accuracy"]
+    if "edge_agreement" in metrics:
+        return [name for stem in _OF_GENERATORS for name in metrics if name.partition("@")[0] == stem]
     rates = {float(name.removeprefix("tar@")): name for name in metrics if name.startswith("tar@")}
     known = sorted(far for far, name in rates.items() if far >= _LOWEST_FAR * 0.99 and not math.isnan(metrics[name]))
     closed = [name for name in ("rank1", "map@5") if name in metrics]

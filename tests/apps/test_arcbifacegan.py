@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig
 from support_commands import run_command, succeed, workspace
 
-from src.apps.generative_training import fill_from_preset
+from src.apps.generator_settings import fill_from_preset
 from src.apps.overrides import CONF, check
 from src.errors import UserError
 

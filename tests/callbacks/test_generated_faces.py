@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support_gan import SIZE, fit, gan
+from support_gan import SIZE, fit, gan, pairs
 
-from src.callbacks.generated_faces import GeneratedFaces
+from src.callbacks.generated_faces import GeneratedFaces, rows_of_people
 from src.callbacks.generative_metrics import GenerativeMetricsCallback
 from src.eval.generative.features import as_stored
 
@@ -48,8 +48,8 @@ def test_a_row_for_each_identity_with_visible_images_on_the_left(tmp_path: Path)
                 grey = cell(path, row, column)
                 assert (grey == grey[..., :1]).all()
         assert any((cell(path, row, 0) != cell(path, row, 0)[..., :1]).any() for row in range(3))
-    callback, datamodule = pictures(tmp_path), module.trainer.datamodule  # type: ignore[attr-defined]
-    rows = callback._rows(datamodule)
+    datamodule = module.trainer.datamodule  # type: ignore[attr-defined]
+    rows = rows_of_people(datamodule, people=3, samples=2, seed=0)
     labels = datamodule.dataset.source.labels
     assert len({int(labels[row[0]]) for row in rows}) == 3
     assert all(len(set(labels[row])) == 1 for row in rows)
@@ -60,6 +60,13 @@ def test_a_row_for_each_identity_with_visible_images_on_the_left(tmp_path: Path)
     expected = ((as_stored(vis) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     found = np.stack([cell(tmp_path / "samples" / "fakes000000.png", 1, column) for column in range(2)])
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_pictures_of_a_generator_alone(tmp_path: Path) -> None:
+    generator, datamodule = gan().average, pairs()
+    figure = pictures(tmp_path).draw_generated(tmp_path / "one.png", generator, datamodule, "last")
+    assert figure.title.startswith("Generated faces (last): visible light on the left")
+    assert Image.open(figure.path).size == (2 + 4 * CELL, 2 + 3 * CELL)
 
 
 def test_pictures_and_metrics_leave_the_training_as_it_is(tmp_path: Path) -> None:

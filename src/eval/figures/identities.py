@@ -17,19 +17,21 @@ __all__ = ["identity_figure", "membership_figure"]
 _BINS = 60
 
 
-def identity_figure(path: Path, scores: IdentityScores, real: IdentityScores | None = None) -> Figure:
+def identity_figure(path: Path, scores: IdentityScores, real: IdentityScores | None = None, of: str = "") -> Figure:
     """Similarities of images of one and of two synthetic identities.
 
     Args:
         path: PNG file.
         scores: Of synthetic identities.
         real: Of real people, to compare with.
+        of: Whose people they are, or by what network, beside other figures.
     """
     shown = {"same identity": scores.curve.genuine, "different identities": scores.curve.impostor}
     if real is not None:
         shown |= {"same real person": real.curve.genuine, "different real people": real.curve.impostor}
-    text = f"Are synthetic identities people? EER {100 * scores.curve.eer:.2f} %"
-    return _distributions(path, text, "Synthetic identities", shown, scores.eer_threshold)
+    whose = f" ({of})" if of else ""
+    text = f"Are synthetic identities people{whose}? EER {100 * scores.curve.eer:.2f} %"
+    return _distributions(path, text, f"Synthetic identities{whose}", shown, scores.eer_threshold)
 
 
 def membership_figure(path: Path, found: Membership) -> Figure:

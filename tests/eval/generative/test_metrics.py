@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from src.errors import UserError
 from src.eval.generative.distances import frechet_distance, kernel_distance
 from src.eval.generative.edges import edge_agreement
-from src.eval.generative.features import RecogniserClasses
+from src.eval.generative.features import RecogniserClasses, RecogniserFeatures
+from src.eval.generative.identities import identity_scores
+from src.eval.generative.membership import nearest_similarities
 from src.eval.generative.metrics import GenerativeMetrics, join_rows
 from src.eval.generative.precision_recall import precision_and_recall
 
@@ -98,6 +100,53 @@ def test_only_what_is_asked_for() -> None:
     assert metrics.compute() == {"fid@people": pytest.approx(0, abs=1e-9)}
     with pytest.raises(UserError, match="metrics: expected fid, kid, precision_recall or inception_score, found 'ppl'"):
         GenerativeMetrics({}, metrics=["ppl"])
+
+
+PEOPLE = torch.arange(10).repeat_interleave(2)
+
+
+def with_people(batch_size: int = 20) -> GenerativeMetrics:
+    metrics = GenerativeMetrics({"toy": Pooled(), "people": RecogniserFeatures(Pooled())})
+    for (vis, nir), real in ((faces(40, 0), True), (faces(40, 1), False)):
+        metrics.add(vis, nir, real=real, labels=torch.arange(40) % 8 if real else None)
+    for vis, labels in zip(faces(20, 2)[0].split(batch_size), PEOPLE.split(batch_size), strict=True):
+        metrics.add_identities(vis, labels)
+    return metrics
+
+
+def test_identities_are_told_apart_by_recognisers_alone() -> None:
+    metrics = with_people()
+    found = metrics.compute()
+    embeddings = Pooled()(faces(20, 2)[0])
+    expected = identity_scores(embeddings, PEOPLE).metrics
+    for name in ("eer", "auc", "genuine_mean", "genuine_std", "impostor_mean", "impostor_std", "fdr", "decidability"):
+        assert found[f"{name}@people"] == pytest.approx(expected[name], rel=1e-4)
+        assert f"{name}@toy" not in found
+    nearest = nearest_similarities(embeddings, Pooled()(faces(40, 0)[0]))
+    assert found["nearest_training@people"] == pytest.approx(nearest.mean(), rel=1e-5)
+    assert found == pytest.approx(with_people(batch_size=7).compute(), rel=1e-4)
+    assert set(metrics.names) == {name for name in found if not name.endswith("_real")}
+
+
+def test_real_people_are_told_apart_where_they_are_known() -> None:
+    metrics = with_people()
+    real = metrics.identities(real=True)["people"].curve
+    assert (len(real.genuine), len(real.impostor)) == (8 * 10, 40 * 39 // 2 - 80)
+    assert filled({"people": RecogniserFeatures(Pooled())}).identities(real=True) == {}
+
+
+def test_synthetic_people_can_be_forgotten() -> None:
+    metrics = with_people()
+    metrics.forget_generated()
+    assert metrics.identities(real=False) == {}
+    metrics.add(*faces(40, 1), real=False)
+    assert "eer@people" not in metrics.compute()
+
+
+def test_identities_without_two_images_of_one_are_not_measured() -> None:
+    metrics = GenerativeMetrics({"people": RecogniserFeatures(Pooled())})
+    metrics.add_identities(faces(4, 0)[0], torch.arange(4))
+    assert metrics.identities(real=False) == {}
 
 
 def test_networks_do_not_learn() -> None:
