@@ -1,0 +1,1 @@
+"""ArcBiFaceGAN in plain PyTorch, what ``benchmarks/generator_training.py`` compares with."""
