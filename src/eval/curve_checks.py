@@ -25,11 +25,12 @@ def check_curves(curves: ScoreCurves, where: str) -> None:
         raise ValueError(f"{where}.projection: expected three lists of the same length")
     if curves.protection is not None:
         _check_protection(curves.protection, f"{where}.protection")
-    histogram = curves.histogram
-    if histogram is not None:
-        counts = {len(histogram.edges) - 1, len(histogram.genuine), len(histogram.impostor)}
-        if len(counts) > 1 or 0 in counts:
-            raise ValueError(f"{where}.histogram: expected one edge more than genuine and impostor have entries")
+    for name in ("histogram", "membership"):
+        histogram = getattr(curves, name)
+        if histogram is not None:
+            counts = {len(histogram.edges) - 1, len(histogram.genuine), len(histogram.impostor)}
+            if len(counts) > 1 or 0 in counts:
+                raise ValueError(f"{where}.{name}: expected one edge more than genuine and impostor have entries")
 
 
 def _check_protection(curves: ProtectionCurves, where: str) -> None:

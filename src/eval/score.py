@@ -153,6 +153,8 @@ class ScoreCurves:
         false_non_matches: Genuine pairs with the lowest similarity, hardest first.
         projection: Of templates, where gender was attacked.
         protection: Where protected templates were attacked.
+        membership: Similarities of synthetic images to the nearest person who was trained on, in the place of genuine
+            ones, and to the nearest of as many held-out people, in that of impostors.
     """
 
     roc: Line | None = None
@@ -164,6 +166,7 @@ class ScoreCurves:
     false_non_matches: list[HardPair] = field(default_factory=list)
     projection: Projection | None = None
     protection: ProtectionCurves | None = None
+    membership: ScoreHistogram | None = None
 
 
 @dataclass(frozen=True)

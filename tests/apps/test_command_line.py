@@ -27,6 +27,7 @@ def message(*overrides: str) -> str:
     return str(error.value)
 
 
+LIST = ["datamodule.source.root=here", "datamodule.source.list_file=here"]
 REQUIRED = {
     "experiment=arcbifacegan": ["datamodule.source.root=here"],
     "datamodule=folder": ["datamodule.source.root=here"],
@@ -39,6 +40,15 @@ REQUIRED = {
     "model/backbone=timm": ["model.backbone.name=resnet18"],
     "experiment=arcface_photographs": ["photographs=here"],
     "experiment=embeddings": ["embeddings=here"],
+    "experiment=synthetic_recognition": ["people.root=here"],
+    "experiment=password_transformer": LIST,
+    "experiment=password_transformer_quarter": LIST,
+    "experiment=password_transformer_robust": LIST,
+    "datamodule=image_list": LIST,
+    "benchmark=synthetic_identities": [
+        "benchmark.synthetic_identities.root=here",
+        "benchmark.synthetic_identities.known.root=here",
+    ],
     "experiment=drh_photographs": ["photographs=here"],
     "experiment=eigenfaces_photographs": ["photographs=here"],
     "experiment=gender_angular/paper": ["datamodule.source.root=here"],
@@ -61,7 +71,7 @@ MEMBERS = [
     )
     for path in sorted((CONF / group).glob("*.yaml"))
     if (group, path.stem)
-    not in (("model", "arcbifacegan"), ("model", "eigenfaces"), ("model", "network"), ("model", "onnx"))
+    not in [("model", name) for name in ("arcbifacegan", "eigenfaces", "network", "onnx", "password_transformer")]
 ]
 
 

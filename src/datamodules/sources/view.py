@@ -1,16 +1,17 @@
-"""A collection as another one shows it: some of its rows, or with features that were computed later."""
+"""A collection as another one shows it: some of its rows, its near-infrared images too, or features computed later."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from src.datamodules.sources.source import FaceSource
+from src.errors import UserError
 
-__all__ = ["SourceView", "WithFeatures", "random_subset", "shuffled_rows"]
+__all__ = ["InfraredSamples", "SourceView", "WithFeatures", "infrared_samples", "random_subset", "shuffled_rows"]
 
 
 class SourceView(FaceSource):
@@ -89,6 +90,47 @@ class WithFeatures(SourceView):
         """Feature of a row, float32 [D]."""
         assert self.features is not None
         return self.features[row]
+
+
+class InfraredSamples(SourceView):
+    """A collection of pairs as one of single images: first the visible ones, then the near-infrared ones.
+
+    A near-infrared image becomes a sample like any other of its person; decoded in colour, its channels are equal.
+
+    Args:
+        source: A collection of N pairs; here it has 2 N rows.
+
+    Raises:
+        UserError: It has no near-infrared images.
+    """
+
+    def __init__(self, source: FaceSource) -> None:
+        if "nir" not in source.modalities:
+            raise UserError(
+                f"{source.name}: has no near-infrared images to train on; choose near_infrared=none, or a collection "
+                "of pairs"
+            )
+        super().__init__(source, np.tile(np.arange(len(source)), 2))
+        self.modalities = ("image",)
+
+    def _digest(self, fingerprint: str) -> str:
+        return super()._digest(f"{fingerprint} near infrared")
+
+    def key(self, row: int) -> str:
+        """Name of the pair, with a suffix for its near-infrared image."""
+        return f"{super().key(row)}.nir" if self._is_infrared(row) else super().key(row)
+
+    def content(self, row: int, modality: str = "image") -> bytes:
+        """Encoded image of the row, visible or near-infrared."""
+        return super().content(row, "nir" if self._is_infrared(row) else modality)
+
+    def _is_infrared(self, row: int) -> bool:
+        return row >= len(self.source)
+
+
+def infrared_samples(source: Callable[[], FaceSource]) -> FaceSource:
+    """Open a collection of pairs as `InfraredSamples`."""
+    return InfraredSamples(source())
 
 
 def shuffled_rows(count: int, seed: int) -> np.ndarray:

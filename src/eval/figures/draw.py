@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.eval.figures.canvas import Figure
 from src.eval.figures.curves import cmc_figure, det_figure, open_set_figure, roc_figure
+from src.eval.figures.membership import nearest_figure
 from src.eval.figures.projection import projection_figure
 from src.eval.figures.protection import collision_figure, inversion_figure, link_figure, renewal_figure
 from src.eval.figures.scores import accuracy_figure, score_figure
@@ -60,7 +61,7 @@ def benchmark_figures(folder: Path, benchmark: str, results: Sequence[Results]) 
 
 
 def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) -> list[Figure]:
-    """Draw what shows the attacks on gender or on templates of one benchmark; what no row has is left out.
+    """Draw what shows the attacks on gender, templates or membership of one benchmark; what no row has is left out.
 
     Args:
         folder: Where the PNG files go.
@@ -71,6 +72,7 @@ def privacy_figures(folder: Path, benchmark: str, results: Sequence[Results]) ->
     drawings = (
         (tradeoff_figure, "tradeoff", any(_has_point(score) for score in scores)),
         (projection_figure, "projection", any(s.curves.projection is not None for s in scores)),
+        (nearest_figure, "membership", any(s.curves.membership is not None for s in scores)),
         *((draw, name, any(s.curves.protection is not None for s in scores)) for draw, name in _PROTECTION),
     )
     return [

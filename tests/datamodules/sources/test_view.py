@@ -3,11 +3,21 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pytest
+import torch
 from memory_source import MemorySource
 from support_arcbifacegan import GOLDEN
 from support_source import LANDMARKS, ComputedSource
 
-from src.datamodules.sources.view import SourceView, WithFeatures, random_subset, shuffled_rows
+from src.datamodules.face_dataset import FaceDataset
+from src.datamodules.sources.view import (
+    SourceView,
+    WithFeatures,
+    infrared_samples,
+    random_subset,
+    shuffled_rows,
+)
+from src.errors import UserError
 
 
 def test_rows_of_a_view() -> None:
@@ -50,3 +60,24 @@ def test_subset_and_grid_are_those_of_stylegan2_ada() -> None:
     assert [view.key(row) for row in range(4)] == [source.key(r) for r in GOLDEN["dataset.subset_n10_max4_seed0"]]
     assert shuffled_rows(10, 0).tolist() == GOLDEN["grid.shuffle_n10_seed0"]
     assert len(random_subset(source, 99, seed=0)) == 10
+
+
+def test_infrared_images_as_further_samples() -> None:
+    source = ComputedSource(images=6, classes=3, infrared=True, points=True)
+    view = pickle.loads(pickle.dumps(infrared_samples(lambda: source)))
+    assert len(view) == 12
+    assert view.modalities == ("image",)
+    assert view.labels.tolist() == [*source.labels, *source.labels]
+    assert view.content(4) == source.content(4)
+    assert view.content(10) == source.content(4, "nir") != source.content(4)
+    assert len({view.key(row) for row in range(12)}) == 12
+    assert np.array_equal(view.landmarks(10), source.landmarks(4))
+    assert view.fingerprint not in (source.fingerprint, SourceView(source, np.tile(np.arange(6), 2)).fingerprint)
+    batch = FaceDataset(view, size=64).read([4, 10])["image"]
+    assert torch.equal(batch[1], batch[1, ..., :1].expand(-1, -1, 3))
+    assert not torch.equal(batch[0], batch[0, ..., :1].expand(-1, -1, 3))
+
+
+def test_no_infrared_images() -> None:
+    with pytest.raises(UserError, match=r"computed: has no near-infrared images.*near_infrared=none"):
+        infrared_samples(ComputedSource)
