@@ -24,6 +24,7 @@ from src.eval.report import Run, write_report
 from src.eval.results import Results, write_run_results
 from src.eval.table import print_results
 from src.models.embedding_module import EmbeddingModule
+from src.models.password_transformer import FaceIdentityTransformer
 
 __all__ = [
     "build_datamodule",
@@ -32,6 +33,7 @@ __all__ = [
     "check_monitor",
     "embeds_faces",
     "first_step_of",
+    "transforms_faces",
     "write_outputs",
 ]
 
@@ -59,6 +61,11 @@ def can_train(config: DictConfig) -> bool:
 def embeds_faces(config: DictConfig) -> bool:
     """Whether the config has a module whose embeddings can be evaluated; generators make faces instead."""
     return not config.get("model") or issubclass(get_object(config.model._target_), EmbeddingModule)
+
+
+def transforms_faces(config: DictConfig) -> bool:
+    """Whether the config is that of a password transformer, which turns faces into others."""
+    return bool(config.get("model")) and issubclass(get_object(config.model._target_), FaceIdentityTransformer)
 
 
 def build_datamodule(config: DictConfig) -> FaceDataModule:

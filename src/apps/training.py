@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.apps.comparison import compare
 from src.apps.generative_training import train_generator
+from src.apps.password_training import train_password_transformer
 from src.apps.result_rows import compare_otherwise, evaluate, evaluate_reference
 from src.apps.run import (
     build_datamodule,
@@ -21,6 +22,7 @@ from src.apps.run import (
     check_monitor,
     embeds_faces,
     first_step_of,
+    transforms_faces,
     write_outputs,
 )
 from src.apps.run_folder import find_checkpoint
@@ -45,7 +47,7 @@ def train(config: DictConfig) -> float:
     benchmarks themselves; it is a row of the table only.
 
     Returns:
-        The monitored metric of the final weights; NaN for a generator where none is monitored.
+        The monitored metric of the final weights; NaN for methods that make faces where none is monitored.
 
     Raises:
         UserError: Something in the config or the data is wrong; raised before training.
@@ -57,7 +59,8 @@ def train(config: DictConfig) -> float:
     output = Path(config.paths.output_dir)
     checkpoint = _checkpoint_to_continue(config, output)
     if not embeds_faces(config):
-        return train_generator(config, checkpoint)
+        train_otherwise = train_password_transformer if transforms_faces(config) else train_generator
+        return train_otherwise(config, checkpoint)
     log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config, first_step_of(checkpoint))

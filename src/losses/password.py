@@ -17,6 +17,7 @@ from torch import Tensor
 from src.errors import UserError, check_choice
 
 __all__ = [
+    "SCALARS",
     "FeatureLoss",
     "GanMode",
     "GanWeights",
@@ -32,6 +33,13 @@ __all__ = [
 
 GanMode = Literal["lsgan", "vanilla"]
 FeatureLoss = Literal["cos", "l2"]
+
+SCALARS = (
+    "D_FR_M", "D_FR_R", "D_FR_WR", "D_FR_real", "D_FR_fake", "D_GAN_M", "D_GAN_R", "D_GAN_WR", "D_GAN_real",
+    "D_GAN_fake", "D", "G_GAN_M", "G_GAN_R", "G_GAN_WR", "G_GAN", "dis", "dis_acc", "G_FR_M", "G_FR_R", "G_FR_WR",
+    "G_FR", "G_feat", "G_WR_feat", "G_feat_M_WR", "G_feat_orig", "G_feat_rec", "L1_M", "recon", "L1_WR", "G",
+)  # fmt: skip
+"""Names of all parts of both losses; the published ones, and those of two terms that were not published."""
 
 
 def gan_loss(maps: Sequence[Tensor], real: bool, mode: str = "lsgan") -> Tensor:
@@ -127,6 +135,7 @@ class PasswordWeights:
         feat_wr: Likeness of faces recovered with two wrong passwords.
         feat_a_wr: Likeness of anonymised and wrongly recovered faces.
         feat_orig: Likeness of anonymised, and of wrongly recovered, faces to the originals; not in the paper.
+        feat_rec: What the likeness of recovered faces to the originals falls short of 1; not in the paper.
         l1_a: Mean absolute difference of anonymised faces to the originals.
         l1_wr: The same of wrongly recovered ones.
         rec: The same of recovered ones.
@@ -139,6 +148,7 @@ class PasswordWeights:
     feat_wr: float = 1.0
     feat_a_wr: float = 1.0
     feat_orig: float = 0.0
+    feat_rec: float = 0.0
     l1_a: float = 10.0
     l1_wr: float = 10.0
     rec: float = 100.0
@@ -231,7 +241,7 @@ class PasswordLoss:
             faces: Float [B, 3, H, W] in [-1, 1]: the originals as ``I``, and ``M``, ``R`` and ``WR``.
             identity: Classification loss of generated faces as who they were, by ``M``, ``R`` and ``WR``; scalars.
             features: Of the recogniser, float [B, D], by ``M``, ``M2`` (under the second password), ``WR`` and ``WR2``
-                (with the second wrong one), and ``I`` where ``feat_orig`` counts.
+                (with the second wrong one), and ``I`` and ``R`` where ``feat_orig`` or ``feat_rec`` count.
             generated: Logits of generated faces at every scale, by ``M``, ``R`` and ``WR``.
             passwords: What `password_loss` takes, for anonymising, recovering and recovering wrongly.
         """
@@ -259,6 +269,9 @@ class PasswordLoss:
             if weight:
                 alike = [feature_loss(features[one], features[other], self.feature) for one, other in pairs]
                 parts[name], weighted[name] = torch.stack(alike).sum(), weight
+        if weights.feat_rec:
+            difference = 1 - F.cosine_similarity(features["R"], features["I"]).mean()
+            parts["G_feat_rec"], weighted["G_feat_rec"] = difference, weights.feat_rec
         for name, weight, kind in (
             ("L1_M", weights.l1_a, "M"),
             ("recon", weights.rec, "R"),

@@ -164,19 +164,19 @@ def scalars(seed: int) -> dict[str, Any]:
     return {
         "faces": {name: draw(2, 3, 4, 4) for name in ("I", *KINDS)},
         "identity": {kind: draw().abs() + 1 for kind in KINDS},
-        "features": {name: draw(2, 8).abs() for name in ("M", "M2", "WR", "WR2", "I")},
+        "features": {name: draw(2, 8).abs() for name in ("M", "M2", "WR", "WR2", "I", "R")},
         "generated": {kind: [draw(2, 1, 3, 3), draw(2, 1, 1, 1)] for kind in KINDS},
         "passwords": [(draw(2, 4, 16), torch.randint(16, (2, 4), generator=generator)) for _ in range(3)],
     }
 
 
 TERMS = {"aux": "dis", "feat_a": "G_feat", "feat_wr": "G_WR_feat", "feat_a_wr": "G_feat_M_WR"}
-TERMS |= {"feat_orig": "G_feat_orig", "l1_a": "L1_M", "l1_wr": "L1_WR", "rec": "recon"}
+TERMS |= {"feat_orig": "G_feat_orig", "feat_rec": "G_feat_rec", "l1_a": "L1_M", "l1_wr": "L1_WR", "rec": "recon"}
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_weight_of_0_removes_its_term_and_nothing_else(name: str) -> None:
-    weights = PasswordWeights(feat_orig=3.0)
+    weights = PasswordWeights(feat_orig=3.0, feat_rec=2.0)
     whole = PasswordLoss(weights).generator(**scalars(0))
     without = PasswordLoss(replace(weights, **{name: 0.0})).generator(**scalars(0))
     expected = whole.total - getattr(weights, name) * whole.parts[TERMS[name]]

@@ -17,11 +17,16 @@ from src.errors import UserError
 from src.models.networks.password_transformer.sampling import draw_passwords
 from src.models.networks.password_transformer.transformer import PasswordTransformer
 
-__all__ = ["calibrate", "calibration", "load_calibration"]
+__all__ = ["calibrate", "calibration", "has_batch_norms", "load_calibration"]
 
 _BATCHES, _FACES = 16, 8
 """Least numbers of batches and of faces in each."""
 _STATISTICS = ("running_mean", "running_var")
+
+
+def has_batch_norms(transformer: nn.Module) -> bool:
+    """Whether a transformer has to be calibrated before it is used on single faces."""
+    return bool(_norms(transformer))
 
 
 @torch.no_grad()
@@ -41,7 +46,7 @@ def calibrate(
     Raises:
         UserError: The transformer has no batch norms, or there are too few faces.
     """
-    if not _norms(transformer):
+    if not has_batch_norms(transformer):
         raise UserError("calibration: the network has no batch norms: its faces do not depend on each other as it is")
     measured = copy.deepcopy(transformer).eval()
     for norm in _norms(measured).values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from src.models.networks.password_transformer.sampling import DrawnPasswords
@@ -35,7 +36,7 @@ class TransformedFaces(NamedTuple):
 
 
 def transform(
-    transformer: Callable[[Tensor, Tensor], Tensor], images: Tensor, passwords: DrawnPasswords
+    transformer: Callable[[Tensor, Tensor], Tensor], images: Tensor, passwords: DrawnPasswords, noise: float = 0.0
 ) -> TransformedFaces:
     """Anonymise faces twice; recover what the first password made, rightly and twice wrongly.
 
@@ -45,9 +46,12 @@ def transform(
         transformer: Called with images and bits.
         images: Faces [B, 3, H, W] in [-1, 1].
         passwords: Bits [B, L], where the images are.
+        noise: Anonymised faces differ by up to this before they are recovered, uniformly, as they do when they are
+            stored: by up to half of a level where 8 bits are kept, 0.5 / 127.5. Published is 0.
     """
     anonymised = transformer(images, passwords.first)
-    recovered = transformer(anonymised, passwords.recovery)
+    stored = anonymised + noise * (2 * torch.rand_like(anonymised) - 1) if noise else anonymised
+    recovered = transformer(stored, passwords.recovery)
     second_anonymised = transformer(images, passwords.second)
-    wrong, second_wrong = (transformer(anonymised, bits) for bits in (passwords.wrong, passwords.second_wrong))
+    wrong, second_wrong = (transformer(stored, bits) for bits in (passwords.wrong, passwords.second_wrong))
     return TransformedFaces(anonymised, second_anonymised, recovered, wrong, second_wrong)

@@ -27,6 +27,9 @@ class PasswordPredictor(nn.Module):
         init: See `src.models.networks.password_transformer.layers.initialize`, as the next.
         gain: Of the initialisation.
 
+    Attributes:
+        min_size: Least height and width of the images.
+
     Raises:
         UserError: ``length`` is no multiple of 4.
     """
@@ -44,7 +47,7 @@ class PasswordPredictor(nn.Module):
         check_length(length)
         self.FE = nn.ModuleDict({"model": nn.Sequential(*strided_convolutions(6, channels, layers, norm))})
         self.classifiers = _Classifiers(channels * widening(layers - 1), length // GROUP_BITS, norm)
-        self._min_size = 8 * 2**layers
+        self.min_size = 8 * 2**layers
         initialize(self, init, gain)
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
@@ -60,9 +63,9 @@ class PasswordPredictor(nn.Module):
         Raises:
             UserError: The images are below 64 pixels, with three layers.
         """
-        if min(before.shape[-2:]) < self._min_size:
+        if min(before.shape[-2:]) < self.min_size:
             raise UserError(
-                f"datamodule.size: the password predictor takes {self._min_size} pixels and more, found "
+                f"datamodule.size: the password predictor takes {self.min_size} pixels and more, found "
                 f"{before.shape[-2]}x{before.shape[-1]}"
             )
         return self.classifiers(self.FE["model"](torch.cat([before, after], dim=1)))

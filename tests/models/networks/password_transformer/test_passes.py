@@ -26,3 +26,14 @@ def test_what_is_made_of_what() -> None:
         (gradient,) = torch.autograd.grad(found.sum(), images, retain_graph=True)
         assert torch.equal(gradient, torch.full_like(gradient, expected))
     assert not any(faces.requires_grad for faces in made.detach())
+
+
+def test_stored_faces_differ_by_noise() -> None:
+    drawn = draw_passwords(2, 16, generator=torch.Generator().manual_seed(0))
+    images = image(2, 3, 4, 4)
+    made = transform(lambda faces, bits: faces, images, drawn, noise=0.5)
+    assert torch.equal(made.anonymised, images)
+    difference = made.recovered - images
+    assert 0.4 < difference.abs().max() <= 0.5
+    assert difference.min() < -0.1
+    assert torch.equal(made.wrong, made.recovered)
