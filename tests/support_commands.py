@@ -31,6 +31,7 @@ _FORKS.set_forkserver_preload(
         "src.apps.comparison",
         "src.apps.sweep",
         "src.apps.gallery.enrol",
+        "src.apps.anonymize.anonymize",
         "src.apps.convert",
         "src.datamodules.procfaces.dataset",
         "src.models.drh",

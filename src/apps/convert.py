@@ -1,6 +1,7 @@
 """``privface convert``: a checkpoint as weights, ONNX file and model card, to be used without this platform.
 
-A published ``.pkl`` file of StyleGAN2-ADA or ArcBiFaceGAN goes the other way: its networks, to be used with it.
+Published files go the other way, to be used with it: a ``.pkl`` of StyleGAN2-ADA or ArcBiFaceGAN, a ``.pth.tar`` of the
+password transformer, and ``sphere20a_20171020.pth``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 from torch import nn
 
-from src.apps import convert_published
+from src.apps import convert_password, convert_published
 from src.apps.checkpoint import TrainedCheckpoint
 from src.apps.model_card import describe_model, render_card
 from src.errors import UserError
@@ -29,17 +30,27 @@ from src.models.export import export_onnx, largest_difference, unequal_symbols
 __all__ = ["run"]
 
 
-def run(ckpt: Path | str, out: Path | str, *, tolerance: float, networks: Sequence[str] | str | None = None) -> None:
+def run(
+    ckpt: Path | str,
+    out: Path | str,
+    *,
+    tolerance: float,
+    networks: Sequence[str] | str | None = None,
+    magnitude: float | None = None,
+    calibrate: Path | str | None = None,
+) -> None:
     """Write ``model.safetensors``, ``model.yaml``, ``model.onnx`` and ``README.md`` of a checkpoint, and print a table.
 
-    Of a ``.pkl`` file it writes ``model.safetensors``, ``model.json`` and ``README.md``, and prints its licence, too.
+    Of a published file or a password transformer it writes ``model.safetensors``, ``model.json`` and ``README.md``.
 
     Args:
-        ckpt: Checkpoint of ``train.py``, or a ``.pkl`` file of StyleGAN2-ADA or ArcBiFaceGAN.
+        ckpt: Checkpoint of ``train.py``, or a published file.
         out: Folder to write; appears as a whole or not at all.
         tolerance: What the largest difference of embeddings of unit length between the ONNX file and the network, or
             the share of unequal symbols of their codes, has to be below.
         networks: Which networks of a ``.pkl`` file, by their names in it; None for all.
+        magnitude: Of the passwords of a ``.pth.tar`` file; None reads it from the settings beside it.
+        calibrate: Folder of faces to measure the statistics of a password transformer's batch norms on.
 
     Raises:
         UserError: The checkpoint cannot be read, the folder is not empty, or the ONNX file differs by more.
@@ -47,14 +58,23 @@ def run(ckpt: Path | str, out: Path | str, *, tolerance: float, networks: Sequen
     out, path = Path(out), Path(ckpt)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"out={out}: exists and is not an empty folder; give another name, or delete it")
-    if path.suffix == ".pkl":
+    is_pickle = path.suffix == ".pkl"
+    if networks is not None and not is_pickle:
+        raise UserError(f"networks is for .pkl files; {path} is none")
+    if not is_pickle and convert_password.is_password_transformer(path):
+        with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:
+            faces = None if calibrate is None else Path(calibrate)
+            found = convert_password.write(folder, path, magnitude, faces)
+        _print_table(out, found)
+        return
+    if magnitude is not None or calibrate is not None:
+        raise UserError(f"magnitude and calibrate are for password transformers; {path} is none")
+    if is_pickle:
         published = convert_published.read_selected(path, networks)
         with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:
             found = convert_published.write(folder, path, published)
         _print_table(out, found)
         return
-    if networks is not None:
-        raise UserError(f"networks is for .pkl files; {path} is none")
     checkpoint = TrainedCheckpoint.read(path)
     network = checkpoint.build_backbone()
     with explain_full_disk(out, "nothing was written"), _new_folder(out) as folder:

@@ -29,6 +29,7 @@ def main() -> None:
     """Run the app that the command line names; a mistake ends with one message and exit status 1."""
     with user_errors():
         app, arguments = _split(sys.argv[1:])
+        arguments = _without_password(arguments)
         path = _APPS / f"{app}.yaml"
         if path.is_file() and any(argument in _HELP for argument in arguments):
             Console().print(path.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
@@ -57,6 +58,19 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
         if not (_APPS / app).is_dir():
             return app, list(words[position + 1 :])
     return app, []
+
+
+def _without_password(arguments: Sequence[str]) -> list[str]:
+    """Refuse a password before any message can repeat it; ``--password`` asks for it, which commands do by default."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+~-") == "password" and value not in ("", "null"):
+            raise UserError(
+                "password: never give it on the command line, where all users of this machine see it and the shell "
+                "keeps it; choose another one, and leave the key out to be asked for it, or set password_file=FILE or "
+                "password_env=NAME"
+            )
+    return [argument for argument in arguments if argument != "--password"]
 
 
 def _collect_bare_words(arguments: Sequence[str], app: str) -> list[str]:

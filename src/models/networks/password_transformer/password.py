@@ -7,6 +7,7 @@ import logging
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -45,6 +46,17 @@ def groups_of(bits: Tensor) -> Tensor:
     check_length(bits.shape[-1])
     weights = torch.tensor([8, 4, 2, 1], device=bits.device)
     return (bits.long().unflatten(-1, (-1, GROUP_BITS)) * weights).sum(-1)
+
+
+@cache
+def _warn_of_short(length: int) -> None:
+    """Warn, once for all passwords of a process, if they are short."""
+    if length < _SEARCHABLE:
+        log.warning(
+            "A password of %d bits can be found by trying all %d; a passphrase does not change that.",
+            length,
+            1 << length,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,12 +113,7 @@ class Password:
             length: Number of bits L, the first of the derived key.
         """
         check_length(length)
-        if length < _SEARCHABLE:
-            log.warning(
-                "A password of %d bits can be found by trying all %d; a passphrase does not change that.",
-                length,
-                1 << length,
-            )
+        _warn_of_short(length)
         typed = unicodedata.normalize("NFC", passphrase).encode()
         size = max(32, -(-length // 8))
         key = int.from_bytes(hashlib.scrypt(typed, salt=salt, n=1 << 14, r=8, p=1, dklen=size))

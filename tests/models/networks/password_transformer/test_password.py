@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support_password import GOLDEN, bits
 
 from src.errors import UserError
+from src.models.networks.password_transformer import password as password_module
 from src.models.networks.password_transformer.password import Password, groups_of
 from src.models.networks.password_transformer.sampling import DrawnPasswords, draw_passwords
 
@@ -66,6 +67,7 @@ def test_passphrase() -> None:
 
 
 def test_short_passwords_from_passphrases_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    password_module._warn_of_short.cache_clear()
     with caplog.at_level(logging.WARNING):
         Password.from_passphrase("correct horse", b"fit-v1:demo", 64)
         assert not caplog.text

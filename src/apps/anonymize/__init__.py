@@ -1,0 +1,1 @@
+"""The commands ``privface anonymize`` and ``privface recover``."""
