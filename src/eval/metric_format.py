@@ -115,7 +115,7 @@ _NAMES = {
     "nearest_training": "cosine to the nearest real person",
     "nearest_training_max": "largest cosine to a real person",
     "nearest_gap": "nearer to training people than to strangers by",
-    "breached": "images that show a real person",
+    "breached": "images above that cosine to a real person",
     "membership_auc": "who was trained on, attacker AUC",
     "membership_advantage": "who was trained on, attacker advantage",
 }
