@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,6 +29,15 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
         stop_twice()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, although shells have the commands that they start in the background ignore it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_says_what_became_of_the_work(signum: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     handler = signal.getsignal(signum)
