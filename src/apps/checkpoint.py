@@ -20,7 +20,7 @@ from src.models.networks.rank_hash import RankHashLayer, RankHashNetwork
 from src.models.networks.rank_hash_weights import load_rank_hash
 from src.models.networks.weights import load_weights, read_checkpoint
 
-__all__ = ["TrainedCheckpoint"]
+__all__ = ["TrainedCheckpoint", "check_targets"]
 
 # Arguments by which a backbone fetches weights of its own; those of the checkpoint replace them anyway.
 _NO_OTHER_WEIGHTS = {"pretrained": False, "weights": None}
@@ -80,7 +80,7 @@ class TrainedCheckpoint:
         Raises:
             UserError: The config names what is no network, or one that cannot be built, or the weights do not fit it.
         """
-        _check_targets(self.backbone, self.path)
+        check_targets(self.backbone, self.path)
         network: nn.Module = instantiate(OmegaConf.create(self.backbone))
         if isinstance(network, ProtectedBackbone):
             load_protected(network, self.path, self.config.get("init_from"))
@@ -105,15 +105,23 @@ def _network(model: Mapping[str, Any]) -> dict[str, Any]:
     return {"_target_": _path_of(network), **options, "backbone": backbone, "layer": dict(model["layer"])}
 
 
-def _check_targets(node: Any, path: Path) -> None:
-    """Refuse to call anything but networks: a checkpoint may come from anywhere."""
+def check_targets(node: Any, path: Path) -> None:
+    """Refuse to call anything but networks: a checkpoint may come from anywhere.
+
+    Args:
+        node: Part of its config that is to be instantiated.
+        path: The checkpoint, for messages.
+
+    Raises:
+        UserError: The config names anything else, or what is not there.
+    """
     if isinstance(node, Mapping):
         if "_target_" in node:
             _check_target(str(node["_target_"]), path)
         node = list(node.values())
     if isinstance(node, list):
         for child in node:
-            _check_targets(child, path)
+            check_targets(child, path)
 
 
 def _check_target(name: str, path: Path) -> None:

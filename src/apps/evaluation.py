@@ -10,10 +10,11 @@ import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.apps.anonymization_evaluation import evaluate_anonymization
 from src.apps.generative_evaluation import evaluate_generators
 from src.apps.result_rows import compare_otherwise, describe_results, evaluate_reference
 from src.apps.result_rows import evaluate as run_benchmarks
-from src.apps.run import build_datamodule, build_trainer, can_train, embeds_faces, write_outputs
+from src.apps.run import build_datamodule, build_trainer, can_train, embeds_faces, transforms_faces, write_outputs
 from src.apps.run_folder import checkpoint_labels, find_checkpoints
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
@@ -38,10 +39,11 @@ def evaluate(config: DictConfig) -> None:
 
     Raises:
         UserError: A checkpoint or a benchmark's files are missing or wrong; raised before any embedding. Of a
-            generator see `evaluate_generators`.
+            generator see `evaluate_generators`, of a password transformer `evaluate_anonymization`.
     """
     if not embeds_faces(config):
-        evaluate_generators(config)
+        evaluate_otherwise = evaluate_anonymization if transforms_faces(config) else evaluate_generators
+        evaluate_otherwise(config)
         return
     log_backends()
     L.seed_everything(config.seed, workers=True, verbose=False)

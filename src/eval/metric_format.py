@@ -15,15 +15,24 @@ _PERCENT = (
     *("accepted", "accepted_fresh", "genuine_fresh", "renewed_equal", "linear_match", "linear_match_fresh"),
     *("gradient_match", "gradient_match_fresh", "threshold_far", "threshold_eer"),
     *("precision", "recall", "breached"),
+    *("q_acc", "q_bit_acc", "leak_bits_pair", "leak_bits_anon", "adaptive_chance", "reid_anon_chance"),
+    *("detect_rate_anon", "detect_rate_rec", "detect_rate_wrong", "accepted_guesses"),
 )
+_PERCENT_ENDS = ("_success", "_rank1", "_rank5", "_accuracy", "_tar")
 _PERCENT_OF = ("accuracy_", "eer_", "tar_", "fmr_", "fnmr_", "bacc_")
 _FALSE_RATES = ("far", "val_far")
-_COUNTS = ("unaligned", "template_bytes")
+_COUNTS = ("unaligned", "template_bytes", "guesses", "key_bits", "worst_bit")
 _FLAGS = ("in_domain", "renewed_passes")
-_BITS = ("guess_bits", "guess_bits_entropy", "guess_bits_freedom", "false_accept_bits", "false_accept_bits_eer")
+_BITS = (
+    *("guess_bits", "guess_bits_entropy", "guess_bits_freedom", "false_accept_bits", "false_accept_bits_eer"),
+    *("effective_key_bits", "brute_rank_known", "brute_rank_detector", "brute_rank_sharpness"),
+)
 _RELATIVE = ("pic", "pic_folds", "pic_regularised", "privacy_gain", "identity_loss")
 _LOWER_IS_BETTER = ("fid", "kid", "ppl")
-_FOUR_DIGITS = ("fid", "kid", "is", "is_std", "ppl", "fdr", "decidability")
+_FOUR_DIGITS = (
+    *("fid", "kid", "is", "is_std", "ppl", "fdr", "decidability", "fid_like_anon", "fid_like_wrong"),
+    *("effective_key_space", "pass_flop", "pass_seconds", "brute_flop", "brute_seconds"),
+)
 _NIR = "_NIR"
 _TITLES = {
     "tar": "TAR @ FAR",
@@ -37,6 +46,17 @@ _TITLES = {
     "accepted_fresh": "rebuilt faces accepted elsewhere @",
     "genuine_fresh": "true images accepted elsewhere @",
     "records_cos": "cosine rebuilt by number of codes:",
+    "rec_success": "recovered, recognised, threshold",
+    "anon_success": "anonymised, not recognised, threshold",
+    "wrong_success": "wrong password, not recognised, threshold",
+    "wrong_anon_success": "wrong password, not the anonymised face, threshold",
+    "accepted_guesses": "wrong passwords that recover the identity, threshold",
+    "effective_key_space": "guesses for each accepted one, threshold",
+    "effective_key_bits": "effective bits of the password, threshold",
+    "worst_bit_success": "recognised without the bit that matters least, threshold",
+    "bitflip_cos": "cosine recovered, wrong bits:",
+    "bitflip_l1": "difference of pixels recovered, wrong bits:",
+    "bitflip_success": "recovered and recognised, wrong bits:",
 }
 _NAMES = {
     "eer": "EER",
@@ -118,7 +138,52 @@ _NAMES = {
     "breached": "images above that cosine to a real person",
     "membership_auc": "who was trained on, attacker AUC",
     "membership_advantage": "who was trained on, attacker advantage",
+    "diversity_anon": "1 - cosine of a face under two passwords",
+    "diversity_wrong": "1 - cosine of a face by two wrong passwords",
+    "rec_l1": "recovered, difference of pixels",
+    "rec_psnr": "recovered, PSNR, dB",
+    "rec_ssim": "recovered, SSIM",
+    "rec_lpips": "recovered, LPIPS",
+    "bg_l1": "anonymised, difference of background pixels",
+    "lmk_dist": "landmarks moved, by the distance of the eyes",
+    "q_acc": "predictor: groups of four bits told",
+    "q_bit_acc": "predictor: bits told",
+    "fid_like_anon": "Fréchet distance of anonymised faces",
+    "fid_like_wrong": "Fréchet distance of wrongly recovered faces",
+    "trained_with_anon_cos": "cosine by the recogniser trained with, anonymised",
+    "trained_with_rec_cos": "cosine by the recogniser trained with, recovered",
+    "trained_with_wrong_cos": "cosine by the recogniser trained with, wrong password",
+    "guesses": "passwords tried",
+    "key_bits": "bits of the password",
+    "brute_rank_known": "rank of the right password, original known",
+    "brute_rank_detector": "rank of the right password by the detector",
+    "brute_rank_sharpness": "rank of the right password by sharpness",
+    "gallery_attack_rank1": "person found in a gallery by trying passwords",
+    "worst_bit": "bit that matters least",
+    "worst_bit_cos": "cosine recovered without it",
+    "leak_bits_pair": "bits told by a linear probe, original known",
+    "leak_bits_anon": "bits told by a linear probe of anonymised faces",
+    "adaptive_rank1": "people told by who trained on anonymised faces",
+    "naive_rank1": "people told by who trained on clean faces",
+    "adaptive_chance": "people told by chance",
+    "reid_anon_chance": "anonymised, found in a gallery by chance",
+    "pass_flop": "operations for a face",
+    "pass_seconds": "seconds for a face",
+    "brute_flop": "operations for all passwords",
+    "brute_seconds": "seconds for all passwords",
 }
+_CHANGED = {"orig": "untouched", "anon": "anonymised", "rec": "recovered", "wrong": "wrong password"}
+for _kind, _who in _CHANGED.items():
+    _NAMES[f"verif_{_kind}_accuracy"] = f"{_who}, pairs verified"
+    _NAMES[f"verif_{_kind}_auc"] = f"{_who}, pairs verified, AUC"
+    _TITLES[f"verif_{_kind}_tar"] = f"{_who}, pairs verified, TAR @ FAR"
+    _NAMES[f"reid_{_kind}_rank1"] = f"{_who}, found in a gallery of clean faces"
+    _NAMES[f"reid_{_kind}_rank5"] = f"{_who}, among the first five of it"
+    _NAMES[f"detect_rate_{_kind}"] = f"{_who}, still found as faces"
+for _storage, _how in {"png8": "8 bits", "jpeg95": "JPEG 95", "jpeg75": "JPEG 75"}.items():
+    for _metric in ("rec_l1", "rec_psnr", "rec_ssim"):
+        _NAMES[f"compress_{_storage}_{_metric}"] = f"{_NAMES[_metric]}, stored as {_how}"
+    _TITLES[f"compress_{_storage}_rec_success"] = f"recovered, stored as {_how}, recognised, threshold"
 
 
 def metric_title(name: str) -> str:
@@ -140,7 +205,8 @@ def metric_title(name: str) -> str:
 def is_percentage(name: str) -> bool:
     """Whether a metric is written in percent."""
     stem = _stem(name)
-    return stem in _PERCENT or (stem.startswith(_PERCENT_OF) and not stem.endswith(("_ratio", "_threshold")))
+    of_percent = stem.startswith(_PERCENT_OF) and not stem.endswith(("_ratio", "_threshold"))
+    return stem in _PERCENT or stem.endswith(_PERCENT_ENDS) or of_percent
 
 
 def lower_is_better(name: str) -> bool:

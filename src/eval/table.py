@@ -31,6 +31,7 @@ __all__ = [
 COMBINATION_LEGEND = "N1: the embedding's norm kept; D1: weighted by the detector's score; F1: mirror image added"
 
 _LOWEST_FAR = 1e-4
+_OF_ANONYMISERS = ("rec_success", "anon_success", "wrong_success")
 _OF_GENERATORS = ("fid", "fid_NIR", "precision", "recall", "eer", "edge_agreement")
 
 
@@ -55,11 +56,15 @@ def headline_metrics(results: Sequence[Results], benchmark: str) -> list[str]:
 
     Accuracy where there is one. Else the true accept rate at the smallest false accept rate from 1e-4 on that the set
     resolves, and of searches rank 1, mAP@5 and, if the set resolves it, the open-set rate at 1 % false positives. Of
-    generated images how far they are from real ones, and whether they show people.
+    generated images how far they are from real ones, and whether they show people. Of anonymised faces whether they,
+    and what passwords recover of them, are recognised or not.
     """
     metrics = next(row.metrics[benchmark] for row in reversed(results) if benchmark in row.metrics)
     if "accuracy" in metrics:
         return ["accuracy"]
+    if "rec_success@accuracy" in metrics:
+        threshold = "accuracy" if math.isnan(metrics["rec_success@1e-3"]) else "1e-3"
+        return [f"{name}@{threshold}" for name in _OF_ANONYMISERS]
     if "edge_agreement" in metrics:
         return [name for stem in _OF_GENERATORS for name in metrics if name.partition("@")[0] == stem]
     rates = {float(name.removeprefix("tar@")): name for name in metrics if name.startswith("tar@")}

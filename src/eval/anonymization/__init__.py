@@ -1,0 +1,1 @@
+"""How well faces are anonymised under a password, recovered with it, and kept from everybody else."""
