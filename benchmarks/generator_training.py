@@ -1,6 +1,6 @@
 """How long an iteration of ArcBiFaceGAN takes and how much memory, against the published formulation in plain PyTorch.
 
-Run as ``python -m benchmarks.generator_training``: three minutes. Both start from the same weights and see the same
+Run as ``python -m benchmarks.generator_training``: four minutes. Both start from the same weights and see the same
 images; first it is checked that their losses agree. Ours is run by Lightning's Trainer, the other by a plain loop.
 Times are means over sixteen iterations: each has the main phases, four the path length, one the gradient penalties.
 """

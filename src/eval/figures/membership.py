@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from src.eval.figures.canvas import PALETTE, SIZE, Figure, canvas, legend_below
+from src.eval.figures.canvas import Figure
+from src.eval.figures.scores import draw_histograms
 from src.eval.results import Results
 
 __all__ = ["nearest_figure"]
@@ -33,17 +32,8 @@ def nearest_figure(path: Path, benchmark: str, results: Sequence[Results]) -> Fi
         f"{benchmark}: similarity of synthetic images to the nearest real person",
         f"Histograms of similarity to the nearest person trained on and to the nearest held out. {' '.join(told)}",
     )
-    with canvas(figure, (SIZE[0], max(SIZE[1], 1.2 + 1.5 * len(shown)))) as drawing:
-        panels = drawing.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
-        for axes, (row, nearest, _) in zip(panels, shown, strict=True):
-            edges = np.array(nearest.edges)
-            kinds = {"people trained on": nearest.genuine, "people held out": nearest.impostor}
-            for (label, counts), color in zip(kinds.items(), PALETTE, strict=False):
-                density = np.array(counts) / np.diff(edges) / max(sum(counts), 1)
-                axes.stairs(density, edges, fill=True, alpha=0.65, color=color, label=label)
-            if nearest.threshold is not None:
-                axes.axvline(nearest.threshold, color="black", linestyle="--", linewidth=1.5, label="breach")
-            axes.set(ylabel="density", title=f"{benchmark}: {row.label}")
-        panels[-1].set(xlabel="similarity")
-        legend_below(drawing, panels[-1])
+    histograms = [(row, nearest) for row, nearest, _ in shown]
+    draw_histograms(
+        figure, benchmark, histograms, genuine="people trained on", impostor="people held out", threshold="breach"
+    )
     return figure

@@ -13,7 +13,7 @@ from src.eval.figures.canvas import PALETTE, SIZE, Figure, canvas, legend_below
 from src.eval.results import Results
 from src.eval.score import ScoreHistogram
 
-__all__ = ["accuracy_figure", "score_figure"]
+__all__ = ["accuracy_figure", "draw_histograms", "score_figure"]
 
 
 def accuracy_figure(path: Path, benchmarks: Sequence[str], results: Sequence[Results]) -> Figure:
@@ -71,22 +71,44 @@ def score_figure(path: Path, benchmark: str, results: Sequence[Results]) -> Figu
         f"{benchmark}: similarities of the same and of different people",
         f"Histograms of similarity on {benchmark}. {' '.join(_tell(row, histogram) for row, histogram in rows)}",
     )
+    draw_histograms(figure, benchmark, rows, genuine="same person", impostor="different people", threshold="threshold")
+    return figure
+
+
+def draw_histograms(
+    figure: Figure,
+    benchmark: str,
+    rows: Sequence[tuple[Results, ScoreHistogram]],
+    *,
+    genuine: str,
+    impostor: str,
+    threshold: str,
+) -> None:
+    """Write a figure of two histograms of similarities, one panel for each row.
+
+    Args:
+        figure: Its path is written.
+        benchmark: Name of the benchmark.
+        rows: Rows of the comparison, each with its histograms.
+        genuine: What ``ScoreHistogram.genuine`` is called.
+        impostor: What ``ScoreHistogram.impostor`` is called.
+        threshold: What the threshold is called.
+    """
     with canvas(figure, (SIZE[0], max(SIZE[1], 1.2 + 1.5 * len(rows)))) as drawing:
         panels = drawing.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
         for axes, (row, histogram) in zip(panels, rows, strict=True):
             edges = np.array(histogram.edges)
             for label, counts, color in (
-                ("different people", histogram.impostor, PALETTE[1]),
-                ("same person", histogram.genuine, PALETTE[0]),
+                (impostor, histogram.impostor, PALETTE[1]),
+                (genuine, histogram.genuine, PALETTE[0]),
             ):
                 density = np.array(counts) / np.diff(edges) / max(sum(counts), 1)
                 axes.stairs(density, edges, fill=True, alpha=0.65, color=color, label=label)
             if histogram.threshold is not None:
-                axes.axvline(histogram.threshold, color="black", linestyle="--", linewidth=1.5, label="threshold")
+                axes.axvline(histogram.threshold, color="black", linestyle="--", linewidth=1.5, label=threshold)
             axes.set(ylabel="density", title=f"{benchmark}: {row.label}")
         panels[-1].set(xlabel="similarity")
         legend_below(drawing, panels[-1])
-    return figure
 
 
 def _has_accuracy(row: Results, benchmark: str) -> bool:
