@@ -140,7 +140,7 @@ class FeatureModulation(nn.Module):
         self.output = nn.Linear(_HIDDEN, 2 * channels)
 
     def reset(self, gain: float) -> None:
-        """Start close to the identity: the last layer's weights are from N(0, gain^2), its biases 0."""
+        """Start around the identity: the last layer's weights are from N(0, gain^2), its biases 0."""
         self.hidden.reset_parameters()
         nn.init.normal_(self.output.weight, 0.0, gain)
         nn.init.zeros_(self.output.bias)

@@ -49,6 +49,8 @@ class PasswordTransformer(nn.Module):
         dropout: Dropout in the residual blocks.
         init: See `src.models.networks.password_transformer.layers.initialize`, as the next.
         gain: Of the initialisation.
+        film_gain: Standard deviation of the weights that make the scales and shifts of ``"film"``, before training; if
+            it is small, it takes training long to find out that there are passwords.
 
     Attributes:
         multiple: Height and width of the images are multiples of this.
@@ -73,6 +75,7 @@ class PasswordTransformer(nn.Module):
         dropout: bool = False,
         init: str = "normal",
         gain: float = 0.02,
+        film_gain: float = 0.2,
     ) -> None:
         super().__init__()
         check_length(length)
@@ -104,7 +107,7 @@ class PasswordTransformer(nn.Module):
         initialize(self, init, gain)
         for module in self.modules():
             if isinstance(module, FeatureModulation):
-                module.reset(gain)
+                module.reset(film_gain)
 
     def _activation(self) -> nn.Module:
         return nn.LeakyReLU(0.1, inplace=True) if self._leaky else nn.ReLU(inplace=True)
