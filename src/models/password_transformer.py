@@ -108,6 +108,7 @@ class FaceIdentityTransformer(L.LightningModule):
         self.recogniser_file = recogniser_file
         self.pools = {kind: ImagePool(pool_size) for kind in KINDS}
         draw_passwords(1, transformer.length, wrong_sampling)
+        self.to(memory_format=torch.channels_last)  # faster convolutions, as their inputs are in that order, too
 
     def train(self, mode: bool = True) -> Self:
         """Change the mode of all but the recogniser's norms."""
@@ -196,11 +197,14 @@ class FaceIdentityTransformer(L.LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> None:
         """One iteration."""
-        images = batch["image"].contiguous(memory_format=torch.channels_last)  # all networks are faster with that
-        grid = self.recogniser.alignment.grid(batch["landmarks"], (images.shape[-2], images.shape[-1]))
+        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, enabled=False):  # of low precision it would be a quarter of a pixel off
+            grid = self.recogniser.alignment.grid(batch["landmarks"], (images.shape[-2], images.shape[-1]))
         faces = FaceBatch(images, batch["label"], grid)
         passwords = draw_passwords(len(images), self.transformer.length, self.wrong_sampling).to(self.device)
-        made = transform(self.transformer, images, passwords, self.noise / 127.5)
+        made = transform(
+            self.transformer, images, passwords, self.noise / 127.5, separate=self.transformer.mixes_images
+        )
         optimizers = cast("list[LightningOptimizer]", self.optimizers())
         judges = self.judge(faces, made)
         self._learn(judges.total, optimizers[1].optimizer)  # the Trainer counts the steps of its own wrapper
@@ -227,8 +231,8 @@ class FaceIdentityTransformer(L.LightningModule):
         real = {kind: self.discriminators(faces.images, kind) for kind in KINDS}
         identity = {kind: faces.images.new_zeros(()) for kind in (*KINDS, "I")}
         if not self.optim.freezes_recogniser:
-            identity = {kind: self._identify(images, faces)[0] for kind, images in generated.items()}
-            identity["I"] = self._identify(faces.images, faces)[0]
+            recognised = self._recognise({**generated, "I": faces.images}, faces.grid)
+            identity = {kind: self._identify(embedding, faces) for kind, (embedding, _) in recognised.items()}
         return self.loss.discriminator(identity, identity.pop("I"), judged, real)
 
     def make(self, faces: FaceBatch, made: TransformedFaces, passwords: DrawnPasswords) -> PasswordLossOutput:
@@ -236,15 +240,13 @@ class FaceIdentityTransformer(L.LightningModule):
         self._let_judges_learn(False)
         weights = self.loss.weights
         generated = {"M": made.anonymised, "R": made.recovered, "WR": made.wrong}
-        identified = {kind: self._identify(images, faces) for kind, images in generated.items()}
-        features = {kind: feature for kind, (_, feature) in identified.items()}
-        for kind, images, wanted in (
-            ("M2", made.second_anonymised, weights.feat_a),
-            ("WR2", made.second_wrong, weights.feat_wr),
-            ("I", faces.images, weights.feat_orig or weights.feat_rec),
-        ):
-            if wanted:
-                features[kind] = self.recogniser(images, faces.grid)[1]
+        others = {
+            "M2": (made.second_anonymised, weights.feat_a),
+            "WR2": (made.second_wrong, weights.feat_wr),
+            "I": (faces.images, weights.feat_orig or weights.feat_rec),
+        }
+        shown = generated | {kind: images for kind, (images, wanted) in others.items() if wanted}
+        recognised = self._recognise(shown, faces.grid)
         pairs = (
             (faces.images, made.anonymised, passwords.first),
             (made.anonymised, made.recovered, passwords.recovery),
@@ -253,17 +255,22 @@ class FaceIdentityTransformer(L.LightningModule):
         told = [(self.predictor(before, after), groups_of(bits)) for before, after, bits in pairs if weights.aux > 0]
         return self.loss.generator(
             faces={"I": faces.images, **generated},
-            identity={kind: loss for kind, (loss, _) in identified.items()},
-            features=features,
+            identity={kind: self._identify(recognised[kind][0], faces) for kind in generated},
+            features={kind: feature for kind, (_, feature) in recognised.items()},
             generated={kind: self.discriminators(images, kind) for kind, images in generated.items()},
             passwords=told,
         )
 
-    def _identify(self, images: Tensor, faces: FaceBatch) -> tuple[Tensor, Tensor]:
-        """How badly faces are taken for those of the batch, a scalar, and their features [B, F]."""
+    def _recognise(self, images: Mapping[str, Tensor], grid: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Embeddings [B, D] and features [B, F] of faces of the batch, in one pass."""
+        count = len(images)
+        embedding, feature = self.recogniser(torch.cat(list(images.values())), grid.repeat(count, 1, 1, 1))
+        return dict(zip(images, zip(embedding.chunk(count), feature.chunk(count), strict=True), strict=True))
+
+    def _identify(self, embedding: Tensor, faces: FaceBatch) -> Tensor:
+        """How badly faces are taken for those of the batch, a scalar."""
         assert self.head is not None
-        embedding, feature = self.recogniser(images, faces.grid)
-        return self.head(embedding, faces.label).loss, feature
+        return self.head(embedding, faces.label).loss
 
     def _let_judges_learn(self, learn: bool) -> None:
         assert self.head is not None
@@ -273,7 +280,8 @@ class FaceIdentityTransformer(L.LightningModule):
 
     def _learn(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
         optimizer.zero_grad()
-        loss.backward()
+        with torch.autocast(loss.device.type, enabled=False):  # what was computed in single precision is derived in it
+            loss.backward()
         average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
         optimizer.step()
 

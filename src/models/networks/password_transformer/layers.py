@@ -19,6 +19,7 @@ __all__ = [
     "Init",
     "Norm",
     "PasswordConvolution",
+    "ReflectionPad",
     "ResidualBlock",
     "initialize",
     "norm_layer",
@@ -126,6 +127,15 @@ class PasswordConvolution(nn.Conv2d):
         return self._conv_forward(x, self.weight[:, : self.channels], self.bias) + shift[:, :, None, None]
 
 
+class ReflectionPad(nn.ReflectionPad2d):
+    """Reflection in the precision of its input: autocast would pad in single precision, and copy it twice for that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, C, H + 2 P, W + 2 P]."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
+
+
 class FeatureModulation(nn.Module):
     """Scales and shifts every channel as the password says (Perez et al. 2018, "FiLM", eq. 2).
 
@@ -174,7 +184,7 @@ class ResidualBlock(nn.Module):
     @staticmethod
     def _convolution(channels: int, norm: str, padding: str, length: int) -> list[nn.Module]:
         pads: dict[str, list[nn.Module]] = {
-            "reflect": [nn.ReflectionPad2d(1)],
+            "reflect": [ReflectionPad(1)],
             "replicate": [nn.ReplicationPad2d(1)],
             "zero": [],
         }

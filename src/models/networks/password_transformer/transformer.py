@@ -11,6 +11,7 @@ from src.models.networks.password_transformer.layers import (
     ConditionalSequential,
     FeatureModulation,
     PasswordConvolution,
+    ReflectionPad,
     ResidualBlock,
     initialize,
     norm_layer,
@@ -54,6 +55,7 @@ class PasswordTransformer(nn.Module):
 
     Attributes:
         multiple: Height and width of the images are multiples of this.
+        mixes_images: Whether in training an image depends on the others of its batch.
 
     Raises:
         UserError: An argument is not as said, or ``norm="instance"`` with planes, which would cancel the password.
@@ -88,19 +90,19 @@ class PasswordTransformer(nn.Module):
                 "so that nothing is learnt of passwords; set norm=group, or conditioning=film"
             )
         self.length, self.magnitude, self.zero_one = length, magnitude, zero_one
-        self.multiple = 2**downsamplings
+        self.multiple, self.mixes_images = 2**downsamplings, norm == "batch"
         self._norm, self._film = norm, conditioning == "film"
         self._leaky = leaky
         inner = channels * self.multiple
         modulated = length if self._film else 0
         self.model = ConditionalSequential(
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             self._first(channels),
             *self._normalised(channels),
             *(layer for k in range(downsamplings) for layer in self._down(channels * 2**k)),
             *(ResidualBlock(inner, norm, self._activation(), padding, dropout, modulated) for _ in range(blocks)),
             *(layer for k in range(downsamplings) for layer in self._up(inner // 2**k, upsampling)),
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(channels, 3, 7),
             nn.Tanh(),
         )
@@ -126,12 +128,12 @@ class PasswordTransformer(nn.Module):
 
     def _down(self, channels: int) -> list[nn.Module]:
         convolution = nn.Conv2d(channels, 2 * channels, 3, stride=2, bias=self._norm != "batch")
-        return [nn.ReflectionPad2d(1), convolution, *self._normalised(2 * channels)]
+        return [ReflectionPad(1), convolution, *self._normalised(2 * channels)]
 
     def _up(self, channels: int, upsampling: str) -> list[nn.Module]:
         made = channels // 2
         if upsampling == "resize":
-            enlarged = [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Conv2d(channels, made, 3)]
+            enlarged = [nn.Upsample(scale_factor=2), ReflectionPad(1), nn.Conv2d(channels, made, 3)]
         else:
             bias = self._norm != "batch"
             enlarged = [nn.ConvTranspose2d(channels, made, 3, stride=2, padding=1, output_padding=1, bias=bias)]

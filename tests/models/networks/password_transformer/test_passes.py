@@ -6,6 +6,7 @@ import torch
 from support_password import image
 from torch import Tensor
 
+from src.models.networks.password_transformer import PasswordTransformer
 from src.models.networks.password_transformer.passes import transform
 from src.models.networks.password_transformer.sampling import draw_passwords
 
@@ -26,6 +27,18 @@ def test_what_is_made_of_what() -> None:
         (gradient,) = torch.autograd.grad(found.sum(), images, retain_graph=True)
         assert torch.equal(gradient, torch.full_like(gradient, expected))
     assert not any(faces.requires_grad for faces in made.detach())
+
+
+def test_two_passes_make_what_five_do_where_images_do_not_mix() -> None:
+    torch.manual_seed(0)
+    network = PasswordTransformer(channels=8, blocks=1, conditioning="film", norm="group").double()
+    assert not network.mixes_images
+    assert PasswordTransformer(channels=8, blocks=1).mixes_images
+    images, drawn = image(3, 3, 16, 16), draw_passwords(3, 16, generator=torch.Generator().manual_seed(0))
+    for found, expected in zip(
+        transform(network, images, drawn, separate=False), transform(network, images, drawn), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_stored_faces_differ_by_noise() -> None:
