@@ -16,12 +16,12 @@ from torch import Tensor
 from src.apps.anonymize.crops import Crop
 from src.apps.anonymize.image_files import check_images, find_images, read_image
 from src.apps.anonymize.network_file import DESCRIPTION, WEIGHTS, TrainedTransformer, load_transformer, save_transformer
-from src.apps.anonymize.report import frame_progress
 from src.errors import UserError
 from src.models.networks.password_transformer import PasswordTransformer
 from src.models.networks.password_transformer.calibration import calibrate
 from src.models.networks.password_transformer.published import read_published, read_sphere20
 from src.models.networks.weights import read_checkpoint
+from src.progress import image_progress
 
 __all__ = ["is_password_transformer", "write"]
 
@@ -111,7 +111,7 @@ def _calibrate(trained: TrainedTransformer, folder: Path) -> None:
     check_images(folder, chosen)
 
     def batches() -> Iterator[Tensor]:
-        with frame_progress("batches") as progress:
+        with image_progress("batches") as progress:
             for start in progress.track(range(0, len(chosen), _BATCH), description="calibrating"):
                 names = chosen[start : start + _BATCH]
                 yield torch.stack([_face(read_image(folder / name), trained.size) for name in names])

@@ -17,13 +17,14 @@ from src.apps.anonymize.faces import FaceChanger
 from src.apps.anonymize.image_files import write_image
 from src.apps.anonymize.jobs import Job, read_batches, written_together
 from src.apps.anonymize.originals import OriginalsWriter, originals_of
-from src.apps.anonymize.report import frame_progress, warn
+from src.apps.anonymize.report import warn
 from src.apps.anonymize.secret import SALT_BYTES, Secret
 from src.apps.anonymize.sidecar import NetworkFacts, Sidecar, sidecar_of
 from src.apps.anonymize.tracking import Tracker
 from src.apps.anonymize.video_files import CONTAINERS, probe, transcode
 from src.apps.gallery.output import count
 from src.errors import UserError
+from src.progress import image_progress
 
 __all__ = ["Anonymizer", "Found", "Salts"]
 
@@ -100,7 +101,7 @@ class Anonymizer:
 
     def images(self, jobs: Sequence[Job], batch_size: int) -> None:
         """Anonymise images and write them one by one."""
-        with frame_progress("images") as progress:
+        with image_progress() as progress:
             bar = progress.add_task("anonymising", total=len(jobs))
             for batch in read_batches(jobs, batch_size, self.found.problems):
                 faces = [self._on_image(job, image) for job, image in batch]
@@ -126,7 +127,7 @@ class Anonymizer:
         names = [job.target, *([originals_of(job.target)] if key_salt else []), sidecar_of(job.target)]
         frames: list[list[Face]] = []
         with (
-            frame_progress("frames") as progress,
+            image_progress("frames") as progress,
             written_together(*names) as files,
         ):
             bar = progress.add_task("anonymising", total=facts.frames)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.datamodules.sources.cropped_faces import reflected
+
 __all__ = ["Crop", "Face"]
 
 _ENLARGEMENT = 2
@@ -67,8 +69,8 @@ class Crop(NamedTuple):
         Returns:
             float32 [3, size, size] in [-1, 1].
         """
-        rows = _reflected(self.top, self.side, image.shape[0])
-        columns = _reflected(self.left, self.side, image.shape[1])
+        rows = reflected(self.top, self.side, image.shape[0])
+        columns = reflected(self.left, self.side, image.shape[1])
         pixels = torch.from_numpy(image[rows[:, None], columns, :3]).movedim(-1, 0).float()
         return _resized(pixels, size).clamp(0, 255) / 127.5 - 1
 
@@ -114,13 +116,6 @@ class Face(NamedTuple):
 
     crop: Crop
     salt: bytes
-
-
-def _reflected(start: int, count: int, limit: int) -> np.ndarray:
-    """Indices below ``limit`` of ``count`` places from ``start`` on, reflected at both ends."""
-    period = max(2 * (limit - 1), 1)
-    places = np.arange(start, start + count) % period
-    return np.minimum(places, period - places)
 
 
 def _resized(image: Tensor, size: int) -> Tensor:

@@ -16,7 +16,7 @@ from src.apps.anonymize.image_files import write_image
 from src.apps.anonymize.jobs import Job, plan, read_batches
 from src.apps.anonymize.network_file import load_transformer
 from src.apps.anonymize.originals import OriginalsReader, originals_of
-from src.apps.anonymize.report import frame_progress, list_problems
+from src.apps.anonymize.report import list_problems
 from src.apps.anonymize.secret import Secret, read_secret
 from src.apps.anonymize.sidecar import NetworkFacts, Sidecar, read_sidecar, sidecar_of
 from src.apps.anonymize.video_files import CONTAINERS, probe, transcode
@@ -25,6 +25,7 @@ from src.apps.gallery.interruption import stops_cleanly
 from src.apps.gallery.output import grid
 from src.errors import UserError
 from src.files import atomic_write, explain_full_disk
+from src.progress import image_progress
 
 __all__ = ["run"]
 
@@ -118,7 +119,7 @@ class _Recoverer:
 
     def images(self, jobs: Sequence[Job]) -> None:
         """Recover images and write them one by one."""
-        with frame_progress("images") as progress:
+        with image_progress() as progress:
             bar = progress.add_task("recovering", total=len(jobs))
             for batch in read_batches(jobs, self.batch_size, self.problems):
                 for job, image in batch:
@@ -142,7 +143,7 @@ class _Recoverer:
         facts, faces = probe(job.source), self.sidecars[job].frames
         self._check_size(job, facts.height, facts.width)
         with ExitStack() as stack:
-            progress = stack.enter_context(frame_progress("frames"))
+            progress = stack.enter_context(image_progress("frames"))
             bar = progress.add_task("recovering", total=len(faces))
             file = stack.enter_context(atomic_write(job.target))
             originals = None if self.changer else stack.enter_context(self._originals(job))

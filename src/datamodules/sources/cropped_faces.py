@@ -14,7 +14,7 @@ from src.datamodules.sources.source import FaceSource
 from src.datamodules.sources.view import SourceView
 from src.errors import UserError
 
-__all__ = ["CroppedFaces", "box_square", "crop_square", "cropped_faces"]
+__all__ = ["CroppedFaces", "box_square", "crop_square", "cropped_faces", "reflected"]
 
 _SIDE = 2
 """Widths of a box in the side of its crop."""
@@ -98,15 +98,21 @@ def crop_square(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray
     Returns:
         uint8 [side, side, C].
     """
-    rows, columns = (
-        _reflected(np.arange(start, start + side), extent)
-        for start, extent in zip((top, left), image.shape[:2], strict=True)
-    )
+    rows, columns = (reflected(start, side, extent) for start, extent in zip((top, left), image.shape[:2], strict=True))
     return np.ascontiguousarray(image[rows[:, None], columns])
 
 
-def _reflected(positions: np.ndarray, extent: int) -> np.ndarray:
-    """Positions inside of 0..extent - 1 that mirrors at both ends, which are not repeated, lead to."""
+def reflected(start: int, count: int, extent: int) -> np.ndarray:
+    """Where a row or column of places lies on an axis that goes on as its mirror image, the end ones not repeated.
+
+    Args:
+        start: The first place, negative before the axis.
+        count: Of the places.
+        extent: Of the axis.
+
+    Returns:
+        int64 [count], 0..extent - 1.
+    """
     period = max(2 * (extent - 1), 1)
-    folded = positions % period
-    return np.minimum(folded, period - folded) if extent > 1 else np.zeros_like(positions)
+    places = np.arange(start, start + count) % period
+    return np.minimum(places, period - places)
