@@ -227,8 +227,10 @@ class FaceDataModule(LightningDataModule):
         return {"position": None if self._loader is None else self._loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the position for the next `train_dataloader`."""
+        """Go there, with the loader that is open, as FSDP restores after opening it, and with the next ones."""
         self._position = state_dict["position"]
+        if self._loader is not None and self._position is not None:
+            self._loader.load_state_dict(self._position)
 
     @property
     def benchmarks_to_embed(self) -> dict[str, Benchmark]:

@@ -130,6 +130,7 @@ def schedule(optimizer: Optimizer, scheduler: Callable[..., LRScheduler], traine
             (optimiser steps of one epoch).
         trainer: Tells both.
     """
+    trainer.fit_loop.setup_data()  # where max_steps alone ends the run, the batches are not counted yet
     total_steps = int(trainer.estimated_stepping_batches)
     epoch_steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     made = scheduler(optimizer, total_steps=total_steps, epoch_steps=epoch_steps)

@@ -238,6 +238,20 @@ def test_counts_without_a_trainer(folder: Path) -> None:
     assert datamodule.example_batch(5)["image"].shape == (5, 3, 112, 112)
 
 
+def test_a_position_is_taken_before_and_after_the_loader_is_opened(folder: Path) -> None:
+    def make() -> FaceDataModule:
+        return FaceDataModule(partial(ClassFolders, folder), batch_size=4, num_workers=0, size=16)
+
+    interrupted, before, after = make(), make(), make()
+    batches = iter(interrupted.train_dataloader())
+    next(batches)
+    state, expected = interrupted.state_dict(), next(batches)["key"]
+    before.load_state_dict(state)
+    loaders = [before.train_dataloader(), after.train_dataloader()]
+    after.load_state_dict(state)
+    assert [next(iter(loader))["key"] for loader in loaders] == [expected, expected]
+
+
 def test_shards(tmp_path: Path, make_image: MakeImage) -> None:
     with ShardWriter(tmp_path / "shards", resolution=16) as writer:
         for i in range(9):

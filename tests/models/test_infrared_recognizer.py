@@ -22,6 +22,7 @@ class Pairs(L.LightningDataModule):
     """People whose visible images are all alike: only the near infrared tells them apart."""
 
     num_classes = 4
+    batch_size = 10
 
     def train_dataloader(self) -> DataLoader:
         generator = torch.Generator().manual_seed(0)

@@ -16,6 +16,7 @@ from src.models.recognizer import FaceRecognizer
 
 class Data(L.LightningDataModule):
     num_classes = 5
+    batch_size = 10
 
     def train_dataloader(self) -> DataLoader:
         generator = torch.Generator().manual_seed(0)
