@@ -148,7 +148,7 @@ def _log(trainer: L.Trainer, figure: Figure) -> None:
     kind = "reals" if figure.path.stem == "reals" else "fakes"
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(kind, [str(figure.path)], caption=[figure.title])
+            logger.log_image(kind, [str(figure.path)], step=trainer.global_step, caption=[figure.title])
         elif isinstance(logger, TensorBoardLogger):
             pixels = np.asarray(Image.open(figure.path).convert("RGB"))
             logger.experiment.add_image(kind, pixels, trainer.global_step, dataformats="HWC")

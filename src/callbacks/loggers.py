@@ -1,11 +1,8 @@
-"""Loggers that survive a resumed run and never wait for a login."""
+"""The log that a continued run goes on with, and what a report page sends to loggers."""
 
 from __future__ import annotations
 
 import csv
-import logging
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +24,8 @@ from src.eval.table import (
     protection_summary_table,
     summary_table,
 )
-from src.files import atomic_write
 
-__all__ = ["RunCSVLogger", "log_report", "wandb_logger"]
-
-log = logging.getLogger(__name__)
+__all__ = ["RunCSVLogger", "log_report"]
 
 
 class RunCSVLogger(CSVLogger):
@@ -102,36 +96,3 @@ def _log_tables(logger: WandbLogger, results: Sequence[Results]) -> None:
     for name, table in tables.items():
         columns = [table.caption, *(column.replace("\n", " ") for column in table.columns)]
         logger.log_table(f"report/{name}", columns=columns, data=[[row, *texts] for row, texts in table.rows])
-
-
-def wandb_logger(save_dir: str, project: str, name: str, group: str | None, tags: list[str]) -> WandbLogger:
-    """Weights & Biases logger: online when logged in, else offline, said in one line.
-
-    The run's id is kept in ``wandb_id.txt``, so a resumed run continues its curves.
-
-    Args:
-        save_dir: Folder of the run.
-        project: W&B project.
-        name: Name of the run.
-        group: Runs of one sweep share a group.
-        tags: Labels to filter by.
-    """
-    import wandb
-
-    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-    later = f", upload later with `wandb sync {save_dir}/wandb/offline-run-*`" if mode == "offline" else ""
-    log.info("W&B: %s%s", mode, later)
-    id_file = Path(save_dir) / "wandb_id.txt"
-    if not id_file.exists():
-        with atomic_write(id_file, "w") as file:
-            file.write(uuid.uuid4().hex[:8])
-    return WandbLogger(
-        save_dir=save_dir,
-        project=project,
-        name=name,
-        group=group,
-        tags=list(tags),
-        id=id_file.read_text(encoding="utf-8").strip(),
-        resume="allow",
-        offline=mode == "offline",
-    )

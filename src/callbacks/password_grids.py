@@ -108,7 +108,7 @@ def password_columns(transformer: PasswordTransformer, faces: Tensor, passwords:
 def _log(trainer: L.Trainer, figure: Figure) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image("faces", [str(figure.path)], caption=[figure.title])
+            logger.log_image("faces", [str(figure.path)], step=trainer.global_step, caption=[figure.title])
         elif isinstance(logger, TensorBoardLogger):
             pixels = np.asarray(Image.open(figure.path).convert("RGB"))
             logger.experiment.add_image("faces", pixels, trainer.global_step, dataformats="HWC")
