@@ -13,18 +13,22 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import get_object, instantiate
+from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from src.callbacks.checkpoint_io import AtomicCheckpointIO
 from src.callbacks.loggers import RunCSVLogger, log_report
+from src.callbacks.rank_watch import follow_launcher
 from src.datamodules.face_datamodule import FaceDataModule
 from src.errors import UserError
 from src.eval.figures.pairs import hard_pairs_figure
 from src.eval.report import Run, write_report
 from src.eval.results import Results, write_run_results
 from src.eval.table import print_results
+from src.models.eigenfaces import Eigenfaces
 from src.models.embedding_module import EmbeddingModule
 from src.models.password_transformer import FaceIdentityTransformer
+from src.models.recognizer import FaceRecognizer
 
 __all__ = [
     "build_datamodule",
@@ -45,6 +49,11 @@ warnings.filterwarnings("ignore", r"Experiment logs directory .* is not empty")
 warnings.filterwarnings("ignore", r"Checkpoint directory .* is not empty")
 # Every process logs the same metrics: see BenchmarkCallback.
 warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\(.*sync_dist=True")
+# Lightning's own gathering, and its advice to those who are on a SLURM machine but not in a job.
+warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
+warnings.filterwarnings("ignore", r"The `srun` command is available on your system but is not used")
+# Its new name is not known to torch 2.12.
+warnings.filterwarnings("ignore", r"`broadcast_buffers` is deprecated")
 # A frozen backbone stays in evaluation mode.
 warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode at the start of training")
 # All embeddings may come from the cache.
@@ -103,10 +112,19 @@ def build_trainer(config: DictConfig, first_step: int = 0) -> L.Trainer:
     Args:
         config: Composed config.
         first_step: Optimiser step that the run continues from.
+
+    Raises:
+        UserError: The experiment cannot be spread over devices as the Trainer would do.
     """
     output = Path(config.paths.output_dir)
     instantiate(config.output)  # a file that it needs is missing now, not after the evaluation
-    return instantiate(
+    if "fsdp" in str(config.trainer.strategy):
+        raise UserError(
+            f"trainer.strategy={config.trainer.strategy}: this is the older FSDP, which is not supported; recognisers "
+            "are sharded by trainer=fsdp"
+        )
+    follow_launcher()
+    trainer: L.Trainer = instantiate(
         config.trainer,
         callbacks=[instantiate(callback) for callback in config.callbacks.values()],
         logger=[
@@ -116,6 +134,25 @@ def build_trainer(config: DictConfig, first_step: int = 0) -> L.Trainer:
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(output),
     )
+    _check_strategy(config, trainer)
+    return trainer
+
+
+def _check_strategy(config: DictConfig, trainer: L.Trainer) -> None:
+    """Refuse several processes where a method has one pass over all images, and sharding of what is no recogniser."""
+    module = get_object(config.model._target_) if config.get("model") else EmbeddingModule
+    compares = "methods" in config
+    if trainer.world_size > 1 and (compares or issubclass(module, Eigenfaces)):
+        raise UserError(
+            f"{'methods are compared' if compares else 'eigenfaces are computed'} by one process, from all images at "
+            f"once; set trainer.devices=1 trainer.num_nodes=1, found {trainer.world_size} processes"
+        )
+    if isinstance(trainer.strategy, ModelParallelStrategy) and not issubclass(module, FaceRecognizer):
+        raise UserError(
+            f"trainer=fsdp: {config.name} trains {module.__name__}, and only recognisers (experiment=arcface and its "
+            "like) can be sharded: other networks are small, or their gradients pass through gradients. Use "
+            "trainer=ddp, where every device holds the whole"
+        )
 
 
 def write_outputs(config: DictConfig, trainer: L.Trainer, datamodule: FaceDataModule, rows: Sequence[Results]) -> None:

@@ -66,7 +66,7 @@ def lut_parity(code: Tensor, label: Tensor, q: int, activation: Activation, bits
     return _bit_terms(_unequal_bits(table[code.detach().long()].flatten(1)), label, activation).sum()
 
 
-def balance_soft(probability: Tensor, code: Tensor) -> Tensor:
+def balance_soft(probability: Tensor, code: Tensor, shares: int = 1) -> Tensor:
     """Pull the mean symbol of every face to the middle of the alphabet, and make all symbols equally frequent.
 
     Smallest, ``(q - 1) * ln(q)``, where both are so.
@@ -74,9 +74,10 @@ def balance_soft(probability: Tensor, code: Tensor) -> Tensor:
     Args:
         probability: Float [B, m, q].
         code: Float [B, m].
+        shares: Number of processes that the batch was gathered from; what is a sum over the faces is divided by it.
     """
     q = probability.shape[-1]
-    return _off_centre(code.double(), q) + _unevenness(probability.double().mean((0, 1)))
+    return _off_centre(code.double(), q) / shares + _unevenness(probability.double().mean((0, 1)))
 
 
 def balance_of_positions(probability: Tensor) -> Tensor:

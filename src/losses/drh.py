@@ -79,7 +79,8 @@ class DRHLoss(nn.Module):
         balance_scope: What is to be even: the symbols of all positions together, and the mean of every code
             (``"code"``), or the symbols at every position (``"position"``), which keeps short codes from collapsing.
         center_codes: Compare codes less the middle of the alphabet, so that angles are not all below a right angle.
-        gather_embeddings: Compare the codes of all processes; else each process has its own pairs and triplets.
+        gather_embeddings: Compute all of it over the codes of all processes, sums divided by their number; else each
+            process has its own pairs, triplets and frequencies.
 
     Raises:
         UserError: There is no such loss, angle, activation or scope, or the reference lacks it.
@@ -149,11 +150,14 @@ class DRHLoss(nn.Module):
         Raises:
             UserError: The batch is of one identity.
         """
+        shares = process_count() if self.gather_embeddings else 1
+        if shares > 1:
+            soft, label = SoftCode(*map(gather_over_processes, soft)), gather_over_processes(label)
         with torch.autocast(soft.code.device.type, enabled=False):
-            pred = self._pred(soft, label)
+            pred = self._pred(soft, label, shares)
             quanti = quantization(soft.code)
             bits = self._bin(soft, label)
-            balance = self._balance(soft)
+            balance = self._balance(soft, shares)
         weighted = [pred, self.w_reg * penalty, self.w_quanti * quanti, self.w_bin * bits, self.w_balance * balance]
         total = torch.stack([part.double() for part in weighted]).sum()
         without_gradient = sum(part.double() for part in weighted if not part.requires_grad)
@@ -164,13 +168,9 @@ class DRHLoss(nn.Module):
         """The codes float64 [B, m] whose angles or distances count."""
         return soft.code - (soft.probability.shape[-1] - 1) / 2 if self.center_codes else soft.code
 
-    def _pred(self, soft: SoftCode, label: Tensor) -> Tensor:
-        code = self.compared(soft)
-        options = dict(self._options)
-        if self.gather_embeddings:
-            code, label = gather_over_processes(code), gather_over_processes(label)
-            options |= {"shares": process_count()} if self._is_sum else {}
-        return self._compare(code, label, **options)
+    def _pred(self, soft: SoftCode, label: Tensor, shares: int) -> Tensor:
+        options = self._options | ({"shares": shares} if self._is_sum else {})
+        return self._compare(self.compared(soft), label, **options)
 
     def _bin(self, soft: SoftCode, label: Tensor) -> Tensor:
         if self.bin_lut == "none":
@@ -184,11 +184,11 @@ class DRHLoss(nn.Module):
         """Bits of a symbol in the table; None for as many as needed."""
         return q if self.bin_lut_parity and self.bin_lut == "sigmoid" else None
 
-    def _balance(self, soft: SoftCode) -> Tensor:
+    def _balance(self, soft: SoftCode, shares: int) -> Tensor:
         if self.balance_scope == "position":
             return balance_of_positions(soft.probability)
         if self.balance_grad:
-            return balance_soft(soft.probability, soft.code)
+            return balance_soft(soft.probability, soft.code, shares)
         return balance_parity(soft.code, soft.probability.shape[-1])
 
 
