@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.utils import instantiate
@@ -38,7 +39,7 @@ def main() -> None:
         else:
             if path.is_file():
                 arguments = _collect_bare_words(expand_flags(arguments, path), app)
-            config = check("privface", [f"app={app}", *arguments])
+            config = check(_primary(path), [f"app={app}", *arguments])
             instantiate(config.run)
 
 
@@ -58,6 +59,12 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
         if not (_APPS / app).is_dir():
             return app, list(words[position + 1 :])
     return app, []
+
+
+def _primary(path: Path) -> str:
+    """The config that an app is part of: its own ``primary``, or that of all apps, which has no experiment."""
+    named = OmegaConf.select(OmegaConf.load(path), "primary") if path.is_file() else None
+    return named or "privface"
 
 
 def _without_password(arguments: Sequence[str]) -> list[str]:
