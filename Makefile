@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops demo test test-reference test-fast lint format bench bench-data bench-eval bench-ops lock clean
+.PHONY: help setup ops demo test test-reference test-fast test-slurm lint format bench bench-data bench-eval bench-ops lock clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,7 +27,7 @@ demo: setup  ## render faces, train a recogniser on them, evaluate it; about 6 m
 	@$(BIN)/python train.py experiment=arcface name=demo ckpt_path=last
 
 test: setup  ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
 
 test-reference: setup  ## what uses the operators, in plain PyTorch as without a compiler
 	@PRIVFACE_OPS=reference $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
@@ -35,6 +35,12 @@ test-reference: setup  ## what uses the operators, in plain PyTorch as without a
 
 test-fast: setup  ## the tests that take under ten seconds each
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slurm: setup  ## jobs on a real SLURM of one node, which this installs on Debian if it may
+	@test -x /usr/sbin/slurmctld || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm; } > /dev/null || \
+		echo "SLURM cannot be installed here: its tests are skipped"
+	@$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -63,7 +69,7 @@ bench-ops: setup  ## how fast the operators are, against the usual formulation; 
 
 lock: setup  ## compute requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-		--no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock
+		--no-header --no-annotate --extra dev --extra slurm --extra sweep pyproject.toml --output-file requirements.lock
 
 clean:  ## remove the environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) build src/ops/_C.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

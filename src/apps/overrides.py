@@ -27,6 +27,10 @@ from src.errors import UserError
 __all__ = ["CONF", "Groups", "check", "parse", "visible_groups"]
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+_EXTRAS = {
+    "hydra/launcher/submitit_slurm": ("hydra-submitit-launcher", "slurm"),
+    "hydra/sweeper/optuna": ("hydra-optuna-sweeper", "sweep"),
+}
 _KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -54,6 +58,7 @@ def check(config_name: str, overrides: Sequence[str]) -> DictConfig:
             o for o in parsed if groups.members(o.key_or_group) or o.key_or_group in ("hydra.searchpath", "hydra.mode")
         ]
         defaults = _compose(config_name, chosen)
+        _check_launcher(defaults, parsed)
         if defaults.hydra.mode == RunMode.MULTIRUN:
             _check_name_of_sweep(parsed)
             parsed = [*_swept_by_config(defaults, groups, parsed), *parsed]
@@ -130,6 +135,7 @@ def _compose(config_name: str, overrides: Iterable[Override]) -> DictConfig:
     try:
         return compose(config_name, overrides=lines, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
+        _check_extra(str(getattr(error, "missing_cfg_file", None)))
         raise UserError(str(error).strip()) from None
 
 
@@ -161,6 +167,23 @@ def _check_name_of_sweep(overrides: Iterable[Override]) -> None:
         )
 
 
+def _check_launcher(defaults: DictConfig, overrides: Iterable[Override]) -> None:
+    """Raise UserError if a launcher is chosen for a run that Hydra would start without it."""
+    typed = next((str(o.input_line) for o in overrides if o.key_or_group == "hydra/launcher"), None)
+    if typed is not None and defaults.hydra.mode != RunMode.MULTIRUN:
+        raise UserError(f"{typed}: launchers start the jobs of a multirun. Add -m, also for a single job.")
+
+
+def _check_extra(config: str) -> None:
+    """Raise UserError if a config that does not exist is one that comes with a package of an extra."""
+    if config in _EXTRAS:
+        package, extra = _EXTRAS[config]
+        raise UserError(
+            f'{config} comes with the package {package}, which is not installed.\npip install "privface[{extra}]" '
+            "installs it; in a checkout, make setup does."
+        )
+
+
 def _members(override: Override) -> list[str]:
     """Names that a group override chooses: one, a list, or those of a sweep."""
     values = _values_as_text(override) if override.is_sweep_override() else [override.value()]
@@ -177,6 +200,7 @@ def _check_groups(groups: Groups, overrides: Iterable[Override]) -> None:
         for member in _members(override):
             folder, _, leaf = member.rpartition("/")
             if leaf not in groups.members(f"{group}/{folder}" if folder else group):
+                _check_extra(f"{group}/{member}")
                 raise UserError(_unknown(f"{group}={member}", member, options, f"members of {group}"))
 
 

@@ -40,6 +40,13 @@ class SweepReport(Callback):
     def __init__(self, columns: Mapping[str, str] | None = None) -> None:
         self._columns = columns
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Have jobs that SLURM ends reported, too."""
+        if "submitit" in config.hydra.launcher._target_:
+            from src.apps.slurm_jobs import wait_for_all_jobs
+
+            wait_for_all_jobs()
+
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """Close the job's W&B run: the next job of this process would be logged to it."""
         if "wandb" in sys.modules:
@@ -58,8 +65,9 @@ class SweepReport(Callback):
 def run_job(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Run one job of a multirun; one that fails does not keep the others from being run and reported.
 
-    Its failure is told, kept in its folder as `FAILURE`, and returned as NaN: Hydra would run no further job after
-    `SystemExit`, and would not call `SweepReport` after an exception.
+    Its failure is told, kept in its folder as `FAILURE`, and returned as None: Hydra would run no further job after
+    `SystemExit`, and would not call `SweepReport` after an exception. So is a task's NaN, which would end a search by
+    Optuna; None is a failed trial to it.
 
     Args:
         task: Called with ``config``.
@@ -70,14 +78,15 @@ def run_job(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     failure.unlink(missing_ok=True)
     try:
         with _as_if_typed_alone(job):
-            return task(config)
+            value = task(config)
+        return None if isinstance(value, float) and math.isnan(value) else value
     except Exception as error:
         is_mistake = isinstance(error, UserError | InstantiationException)
         message = explain(error) if is_mistake else f"{type(error).__name__}: {error}"
         log.error("%s", message, exc_info=not is_mistake or bool(os.environ.get("HYDRA_FULL_ERROR")))
         with atomic_write(failure, "w") as file:
             file.write(message)
-        return math.nan
+        return None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from src.apps.finished_run import read_run
 from src.apps.sweep import FAILURE
+from src.apps.sweep_ranking import RANKING, rank, write_ranking
 from src.errors import UserError
 from src.eval.metric_format import format_metric
 from src.eval.pareto import pareto_front
@@ -55,16 +56,20 @@ class Job:
 
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a multirun."""
-    return (folder / MULTIRUN).is_file()
+    return any((folder / name).is_file() for name in (MULTIRUN, RANKING))  # Optuna's writes no multirun.yaml
 
 
 def columns_of(folder: Path) -> Mapping[str, str] | None:
     """The columns that a multirun was started with, see `report_sweep`; None if it named none."""
-    return OmegaConf.select(OmegaConf.load(folder / MULTIRUN), "hydra.callbacks.sweep_report.columns")
+    path = folder / MULTIRUN
+    return OmegaConf.select(OmegaConf.load(path), "hydra.callbacks.sweep_report.columns") if path.is_file() else None
 
 
 def report_sweep(folder: Path, columns: Mapping[str, str] | None = None) -> bool:
-    """Print the table of a multirun, name the jobs that failed, and write ``sweep.csv`` and the report page.
+    """Print the table of a multirun, the best job first, and name the jobs that failed.
+
+    The table is written as ``sweep.csv``, the order with all metrics as ``sweep.json``; ``figures/sweep.png`` shows the
+    monitored metric, see `src.apps.sweep_ranking`, and the report page everything else.
 
     Args:
         folder: Of the multirun.
@@ -77,7 +82,8 @@ def report_sweep(folder: Path, columns: Mapping[str, str] | None = None) -> bool
     Raises:
         UserError: There are no jobs in it.
     """
-    jobs = read_jobs(folder)
+    ranking = rank(read_jobs(folder))
+    jobs = ranking.jobs
     runs = [*_common_runs(jobs), *(job.run for job in jobs if job.run is not None)]
     if runs:
         _warn_of_unknown(columns or {}, runs)
@@ -87,6 +93,11 @@ def report_sweep(folder: Path, columns: Mapping[str, str] | None = None) -> bool
         _write_csv(folder / TABLE, jobs, fronts, columns or {})
         report = write_report(folder / "report" / "index.html", runs, folder / "figures")
         print(f"Table: {folder / TABLE}\nReport: {report.page}")
+    plot = write_ranking(folder, ranking)
+    if plot is not None:
+        print(f"Plot: {plot}")
+    if ranking.best is not None:
+        print(f"Best by {ranking.metric}: {ranking.best.label} ({ranking.best.folder})")
     failed = [job for job in jobs if job.run is None]
     for job in failed:
         text = f"[bold red]{escape(job.label)}[/bold red] ({job.folder}): {escape(job.failure)}"
@@ -111,11 +122,19 @@ def read_jobs(folder: Path) -> list[Job]:
     for path, setting in zip(paths, settings, strict=True):
         job = path.parents[1]
         values = {key: setting[key] for key in swept if key in setting}
-        label = " ".join(f"{names[key]}={value}" for key, value in values.items()) or job.name
+        label = " ".join(f"{names[key]}={_rounded(value)}" for key, value in values.items()) or job.name
         failure = _failure(job)
         run = None if failure else replace(read_run(job), label=label)
         jobs.append(Job(job, label, values, run, failure))
     return jobs
+
+
+def _rounded(value: str) -> str:
+    """Four digits of a number that has more, as those have that a search draws."""
+    try:
+        return min(value, f"{float(value):.4g}", key=len)
+    except ValueError:
+        return value
 
 
 def sweep_table(results: Sequence[Results], fronts: Mapping[str, Sequence[str]]) -> TextTable:

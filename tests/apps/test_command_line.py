@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from src.apps import overrides
 from src.apps.command_line import expand_flags, refuse_flags
 from src.apps.overrides import CONF, check
 from src.errors import UserError
@@ -115,7 +116,7 @@ def test_codes_of_genders_can_be_typed() -> None:
 
 
 def test_unknown_experiment_names_the_nearest() -> None:
-    assert "experiment=arcfce does not exist. Did you mean arcface or arcbifacegan?" in message("experiment=arcfce")
+    assert "experiment=arcfce does not exist. Did you mean arcface or arcbifacegan or " in message("experiment=arcfce")
 
 
 def test_unknown_group_member_lists_the_members() -> None:
@@ -218,6 +219,19 @@ def test_mistakes_in_what_a_config_sweeps_over(params: str, expected: str, tmp_p
     assert expected in message(*grid(tmp_path, params))
 
 
+def test_a_launcher_is_of_multiruns() -> None:
+    typed = ["experiment=arcface", "hydra/launcher=slurm"]
+    assert "hydra/launcher=slurm: launchers start the jobs of a multirun. Add -m" in message(*typed)
+    assert check("train", [*typed, "hydra.mode=MULTIRUN", "trainer.devices=2"]).hydra.launcher.timeout_min == 1440
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overrides, "_EXTRAS", {"hydra/launcher/nowhere": ("hydra-nowhere-launcher", "nowhere")})
+    expected = r"hydra/launcher/nowhere comes with the package hydra-nowhere-launcher.*\n.*privface\[nowhere\]"
+    with pytest.raises(UserError, match=expected):
+        check("train", ["experiment=arcface", "hydra/launcher=nowhere", "hydra.mode=MULTIRUN"])
+
+
 def test_override_that_cannot_be_read() -> None:
     assert "'seed=[1'" in message("experiment=arcface", "seed=[1")
 
@@ -265,7 +279,7 @@ def test_typo_ends_the_process_with_one_message() -> None:
     result = run("experiment=arcfce")
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface or arcbifacegan?")
+    assert result.stderr.startswith("error: experiment=arcfce does not exist. Did you mean arcface or arcbifacegan or ")
     assert "Traceback" not in result.stderr
 
 

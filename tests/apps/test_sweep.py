@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from support_commands import run_command
+from support_commands import run_command, succeed
 
 from src.apps.overrides import check
 from src.apps.sweep import FAILURE, SweepReport, run_job
@@ -42,6 +43,7 @@ def test_a_job_returns_what_its_task_does(job: Callable[..., Path]) -> None:
     (folder / FAILURE).write_text("of an earlier attempt")
     assert run_job(lambda config: config.seed + 0.5, CONFIG) == 1.5
     assert not (folder / FAILURE).exists()
+    assert run_job(lambda config: math.nan, CONFIG) is None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_failure_is_kept_and_does_not_end_the_process(
         raise error
 
     folder = job()
-    assert math.isnan(run_job(task, CONFIG))
+    assert run_job(task, CONFIG) is None
     assert (folder / FAILURE).read_text() == expected
     assert expected in caplog.text
     assert ("Traceback" in caplog.text) == isinstance(error, RuntimeError)
@@ -127,3 +129,23 @@ def test_a_sweep_as_a_user_types_it(tmp_path: Path) -> None:
     assert (folder / "report" / "index.html").is_file()
     assert len((folder / "sweep.csv").read_text().splitlines()) == 4
     assert "loss.guard=none" in (folder / "2" / "report" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_search_by_optuna_as_a_user_types_it(tmp_path: Path) -> None:
+    tiny = "faces=ci32 benchmark=lfw datamodule.num_workers=0 trainer.max_epochs=1 bootstrap=0 evaluate_untrained=false"
+    result = run_command(
+        *("train.py", "experiment=arcface_search", "hydra.sweeper.n_trials=3", *tiny.split()), root=tmp_path
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    (folder,) = (tmp_path / "runs" / "arcface_search").glob("sweep-*")
+    ranking = json.loads((folder / "sweep.json").read_text())
+    values = [job["value"] for job in ranking["jobs"]]
+    assert len(values) == 3
+    assert values == sorted(values, reverse=True)
+    best = OmegaConf.load(folder / "optimization_results.yaml")
+    assert best.best_value == values[0]
+    assert {key: str(value) for key, value in best.best_params.items()} == ranking["jobs"][0]["settings"]
+    label = f"lr={best.best_params['model.optimizer.lr']:.4g}"
+    assert label in result.stdout
+    assert label in succeed(tmp_path, "privface", "report", str(folder))

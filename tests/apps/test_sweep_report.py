@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from src.apps.report import run
 from src.apps.sweep import FAILURE
 from src.apps.sweep_report import columns_of, is_sweep, read_jobs, report_sweep
 from src.errors import UserError
+from src.eval.figures.canvas import read_figure
 from src.eval.results import Results, write_run_results
 
 
@@ -148,3 +150,23 @@ def test_the_report_command_knows_a_multirun(finished: Path, capsys: pytest.Capt
     assert not is_sweep(finished / "0")
     run([str(finished)], None)
     assert f"Report: {finished / 'report' / 'index.html'}" in capsys.readouterr().out
+
+
+def test_the_best_by_the_monitored_metric_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = {f"lr={lr}": [results("last", separation)] for lr, separation in ((0.1, 0.3), (0.2, 0.9), (0.3, 0.6))}
+    folder = sweep(tmp_path / "sweep", {**jobs, "lr=0.4": []})
+    for number in range(4):
+        (folder / str(number) / ".hydra" / "config.yaml").write_text("monitor: val/lfw/accuracy\n")
+    assert not report_sweep(folder)
+    output = capsys.readouterr().out
+    labels = [line.split("│")[1].strip() for line in output.splitlines() if line.startswith("│")]
+    assert labels[:3] == ["lr=0.2", "lr=0.3", "lr=0.1"]  # further rows are of the columns that did not fit
+    assert f"Best by val/lfw/accuracy: lr=0.2 ({folder / '1'})" in output
+    ranking = json.loads((folder / "sweep.json").read_text())
+    assert (ranking["metric"], ranking["direction"], ranking["best"]) == ("val/lfw/accuracy", "maximize", "1")
+    assert [job["job"] for job in ranking["jobs"]] == ["1", "2", "0", "3"]
+    assert ranking["jobs"][0]["settings"] == {"lr": "0.2"}
+    assert ranking["jobs"][0]["value"] == ranking["jobs"][0]["metrics"]["lfw"]["accuracy"]
+    assert ranking["jobs"][0]["metrics"]["lfw"]["tar@1e-3"] is None
+    assert (ranking["jobs"][3]["value"], ranking["jobs"][3]["failure"]) == (None, "not finished")
+    assert read_figure(folder / "figures" / "sweep.png").title == "val/lfw/accuracy of 3 jobs"
