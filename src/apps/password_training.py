@@ -53,6 +53,8 @@ def train_password_transformer(config: DictConfig, checkpoint: Path | None) -> f
         UserError: Something in the config or the data is wrong; raised before training. Or numbers overflowed in it.
     """
     _check_trainer(config.trainer)
+    if checkpoint is None:
+        _check_recogniser(config.model.recogniser_file)
     if config.monitor is not None:
         check_choice("monitor", config.monitor, SCALARS)
     log_backends()
@@ -88,6 +90,16 @@ def _check_trainer(trainer: DictConfig) -> None:
             raise UserError(
                 f"trainer.{key}={trainer[key]}: expected {wanted}; this method has two optimisers of its own"
             )
+
+
+def _check_recogniser(path: str | None) -> None:
+    if path is not None and not Path(path).is_file():
+        raise UserError(
+            f"model.recogniser_file={path}: there is no such file. It holds the recogniser that the transformer learns "
+            "to mislead: train one on the same data by experiment=arcface (for embedded faces: python train.py "
+            "experiment=arcface faces=password64 name=password_recogniser benchmark=[lfw]), give weights that you "
+            "have, or null for random ones"
+        )
 
 
 def _faces(datamodule: FaceDataModule, random: torch.Generator, device: torch.device) -> Iterator[Tensor]:

@@ -37,7 +37,7 @@ def check_run_folder(config: DictConfig) -> None:
     Raises:
         UserError: The folder holds a training and ``ckpt_path`` does not continue it, or ``ckpt_path`` is no file.
     """
-    if "LOCAL_RANK" in os.environ:  # a rank that the main process started
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process: the first one looks
         return
     folder = Path(config.hydra.run.dir)
     last = folder / CHECKPOINTS / "last.ckpt"

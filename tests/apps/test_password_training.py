@@ -170,7 +170,7 @@ def test_two_processes(root: Path) -> None:
         ("trainer.gradient_clip_val=5.0", "trainer.gradient_clip_val=5.0: expected null"),
         ("datamodule.fields=[image,label]", "datamodule.fields: expected image, label, landmarks"),
         ("password.length=18", "expected a positive multiple of 4 bits, found 18"),
-        ("model.recogniser_file=nowhere.ckpt", "no weights file at nowhere.ckpt"),
+        ("model.recogniser_file=nowhere.ckpt", "model.recogniser_file=nowhere.ckpt: there is no such file"),
         ("monitor=reco", "monitor: expected D_FR_M, "),
     ],
 )
