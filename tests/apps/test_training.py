@@ -99,9 +99,7 @@ def test_a_finished_run_is_not_overwritten(root: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "killed", "continued"),
     [
-        (6, "backend=cpu num_workers=0", "backend=cpu num_workers=0"),
         (29, "backend=cpu num_workers=2", "backend=cpu num_workers=1"),
-        (6, "backend=dali num_workers=1", "backend=dali num_workers=2"),
         (13, "backend=dali num_workers=1", "backend=cpu num_workers=2"),
     ],
 )
