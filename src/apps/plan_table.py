@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -63,7 +63,6 @@ def _communication(cluster: Cluster, predicted: Prediction) -> Table:
 
 
 def _time(job: Job, cluster: Cluster, predicted: Prediction) -> Table:
-    table = _table("time", "")
     rows = {
         "computation of a step": f"{1000 * predicted.compute:.1f} ms for {predicted.flop / 1e12:.2f} TFLOP",
         "collectives that are waited for": f"{1000 * predicted.waiting:.2f} ms",
@@ -74,13 +73,10 @@ def _time(job: Job, cluster: Cluster, predicted: Prediction) -> Table:
         "an epoch": f"{predicted.epoch_hours:.2f} h, {predicted.steps_per_epoch:,} steps",
         "the run": f"{predicted.run_hours:.1f} h, {predicted.run_hours * cluster.processes:,.0f} GPU hours",
     }
-    for row in rows.items():
-        table.add_row(*row)
-    return table
+    return _facts("time", rows)
 
 
 def _storage(predicted: Prediction) -> Table:
-    table = _table("data and checkpoints", "")
     rows = {
         "data set": f"{human_size(round(predicted.data_bytes))} in {predicted.shards:,} shards",
         "read by all processes": f"{human_size(round(predicted.read_rate))} per second",
@@ -91,9 +87,7 @@ def _storage(predicted: Prediction) -> Table:
         "best between checkpoints": f"{predicted.interval / 60:.0f} min, {_steps(predicted):,} steps",
         "lost to checkpoints and failures": f"{100 * predicted.lost:.2f} % of the time",
     }
-    for row in rows.items():
-        table.add_row(*row)
-    return table
+    return _facts("data and checkpoints", rows)
 
 
 def _verdict(predicted: Prediction, advice: Sequence[str]) -> list[str]:
@@ -108,6 +102,13 @@ def _verdict(predicted: Prediction, advice: Sequence[str]) -> list[str]:
 
 def _steps(predicted: Prediction) -> int:
     return max(round(predicted.interval / predicted.step), 1)
+
+
+def _facts(title: str, rows: Mapping[str, str]) -> Table:
+    table = _table(title, "")
+    for row in rows.items():
+        table.add_row(*row)
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:
