@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
-from src.models.memory_plan import human_size
 from src.models.planning.hardware import Cluster
 from src.models.planning.prediction import Job, Prediction
 
@@ -41,10 +41,10 @@ def _memory(predicted: Prediction) -> Table:
     table = _table("memory of a process", "bytes")
     for name, size in predicted.memory.items():
         if size:
-            table.add_row(name, human_size(size))
+            table.add_row(name, decimal(size))
     table.add_section()
-    table.add_row("together", human_size(predicted.memory_total))
-    table.add_row("of a GPU, without the reserve", human_size(predicted.capacity))
+    table.add_row("together", decimal(predicted.memory_total))
+    table.add_row("of a GPU, without the reserve", decimal(predicted.capacity))
     return table
 
 
@@ -54,8 +54,8 @@ def _communication(cluster: Cluster, predicted: Prediction) -> Table:
         table.add_row(
             collective.name,
             collective.kind.replace("_", "-"),
-            human_size(collective.payload),
-            human_size(round(collective.sent(cluster.processes))),
+            decimal(collective.payload),
+            decimal(round(collective.sent(cluster.processes))),
             f"{1000 * collective.seconds(cluster):.2f}",
             "beside computation" if collective.is_hidden else "waited for",
         )
@@ -78,11 +78,11 @@ def _time(job: Job, cluster: Cluster, predicted: Prediction) -> Table:
 
 def _storage(predicted: Prediction) -> Table:
     rows = {
-        "data set": f"{human_size(round(predicted.data_bytes))} in {predicted.shards:,} shards",
-        "read by all processes": f"{human_size(round(predicted.read_rate))} per second",
+        "data set": f"{decimal(round(predicted.data_bytes))} in {predicted.shards:,} shards",
+        "read by all processes": f"{decimal(round(predicted.read_rate))} per second",
         "images asked for": f"{predicted.requests:,.0f} per second",
         "reading threads of a process": f"{predicted.threads} keep up (datamodule.num_workers)",
-        "a checkpoint": f"{human_size(predicted.checkpoint)}, {predicted.save:.1f} s to write",
+        "a checkpoint": f"{decimal(predicted.checkpoint)}, {predicted.save:.1f} s to write",
         "between two failures": f"{predicted.failure_hours:,.0f} h",
         "best between checkpoints": f"{predicted.interval / 60:.0f} min, {_steps(predicted):,} steps",
         "lost to checkpoints and failures": f"{100 * predicted.lost:.2f} % of the time",
@@ -94,7 +94,7 @@ def _verdict(predicted: Prediction, advice: Sequence[str]) -> list[str]:
     if predicted.fits:
         share = predicted.memory_total / predicted.capacity
         return [f"It fits: {100 * share:.0f} % of the memory that can be used."]
-    missing = human_size(predicted.memory_total - predicted.capacity)
+    missing = decimal(predicted.memory_total - predicted.capacity)
     if not advice:
         return [f"It does not fit: {missing} too much. No batch size fits: take a smaller backbone or more GPUs."]
     return [f"It does not fit: {missing} too much. Each of these makes it fit:", *(f"  {line}" for line in advice)]

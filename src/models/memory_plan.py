@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich.filesize import decimal
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,7 +18,6 @@ __all__ = [
     "count_optimizer_states",
     "describe",
     "head_memory",
-    "human_size",
 ]
 
 _FLOAT = 4  # bytes of float32, which weights, gradients and optimiser states are kept in
@@ -144,22 +144,12 @@ def count_optimizer_states(optimizer: Callable[..., Optimizer]) -> int:
     return sum(isinstance(value, Tensor) and value.shape == parameter.shape for value in kept.values())
 
 
-def human_size(size: int) -> str:
-    """A number of bytes in the largest unit that it has one of: ``"421.9 MB"``; 1 MB is 10^6 bytes."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
 def describe(backbone: BackboneMemory, head: HeadMemory) -> str:
     """One line with the memory in each process, activations not counted."""
     return (
-        f"memory per process beside activations: {human_size(backbone.total + head.total)} = backbone "
-        f"{human_size(backbone.total)} (weights {human_size(backbone.weight)}, gradients "
-        f"{human_size(backbone.gradient)}, optimiser {human_size(backbone.optimizer)}) + class centres "
-        f"{human_size(head.weight + head.gradient + head.optimizer + head.sample)} ({head.classes:,} classes, "
-        f"{head.sampled:,} compared with) + batch {human_size(head.embeddings)} + logits {human_size(head.logits)}"
+        f"memory per process beside activations: {decimal(backbone.total + head.total)} = backbone "
+        f"{decimal(backbone.total)} (weights {decimal(backbone.weight)}, gradients "
+        f"{decimal(backbone.gradient)}, optimiser {decimal(backbone.optimizer)}) + class centres "
+        f"{decimal(head.weight + head.gradient + head.optimizer + head.sample)} ({head.classes:,} classes, "
+        f"{head.sampled:,} compared with) + batch {decimal(head.embeddings)} + logits {decimal(head.logits)}"
     )
